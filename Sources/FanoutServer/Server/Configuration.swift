@@ -1,0 +1,103 @@
+/// Everything a server is told at start: every number with its unit, its default and the reason for it.
+
+/// A server's configuration. `Configuration()` is what `fanout serve` uses without flags.
+public struct Configuration: Sendable {
+    /// The I/O interface the event loop uses.
+    public enum IOChoice: String, Sendable, CaseIterable {
+        /// io_uring, or epoll where the kernel refuses it.
+        case auto
+        /// io_uring or an error.
+        case uring = "io_uring"
+        /// epoll.
+        case epoll
+    }
+
+    /// What standard input holds, if it is read at all.
+    public enum StandardInput: Sendable {
+        /// Standard input is left alone.
+        case ignored
+        /// JSONL: each line is an event.
+        case events
+        /// Plain lines, each wrapped as `{"type":"line","text":…}`.
+        case text
+    }
+
+    /// What happens to a subscriber that falls behind its limits.
+    public enum LagPolicy: String, Sendable, CaseIterable {
+        /// `$bye` 4008, naming the last event sent.
+        case close
+        /// Skip to the newest event and say exactly what was missed with one `$gap`.
+        case gap
+    }
+
+    /// How far a subscriber may fall behind; the first limit reached decides.
+    public struct LagLimits: Sendable, Equatable {
+        /// Events not sent yet. 4,096: a second of a busy stream.
+        public var events = 4096
+        /// Bytes not sent yet. 1 MiB: what a thousand 1 KiB events need.
+        public var bytes = 1 << 20
+        /// Age of the oldest unsent byte, in milliseconds. 10 s: longer than a garbage collection, shorter than a person's patience.
+        public var ageMilliseconds = 10_000
+
+        /// The defaults above.
+        public init() {}
+    }
+
+    /// What is particular to the channels that one pattern names.
+    public struct ChannelRules: Sendable {
+        /// The members the server puts in front of each event: any of `seq`, `channel` and `time`.
+        public var stamp: [String] = ["seq", "channel"]
+        /// The member that names an event's kind.
+        public var discriminator = "type"
+        /// Whether subscribers that do not say get control records.
+        public var control = true
+        /// The lag policy for subscribers that do not say; nil is the server's.
+        public var onLag: LagPolicy?
+        /// The lag limits; nil is the server's.
+        public var limits: LagLimits?
+
+        /// The defaults above.
+        public init() {}
+    }
+
+    /// How much is written to standard error.
+    public enum LogLevel: Int, Sendable, CaseIterable {
+        case error, warning, info, debug
+    }
+
+    /// `ADDRESS:PORT` of the HTTP listener; port 0 lets the kernel choose.
+    public var listen = "127.0.0.1:7575"
+    /// `ADDRESS:PORT` of the raw JSONL listener, off by default.
+    public var jsonl: String?
+    /// The folder that holds the sockets; nil finds it as DESIGN says (`RuntimeDirectory.standard`).
+    public var runtimeDirectory: String?
+    /// The I/O interface.
+    public var io = IOChoice.auto
+    /// Channels declared at start: each gets `ingest/<channel>.socket`.
+    public var channels: [String] = []
+    /// Rules by channel pattern; the most specific pattern wins.
+    public var channelRules: [(pattern: String, rules: ChannelRules)] = []
+    /// What standard input holds.
+    public var standardInput = StandardInput.ignored
+    /// Whether the end of standard input drains and ends the server.
+    public var exitOnEndOfInput = false
+    /// All sockets together, eight of them kept for health and metrics; nil takes it from RLIMIT_NOFILE.
+    public var connectionsMax: Int?
+    /// The lag policy of subscribers that do not say, on channels that do not.
+    public var onLag = LagPolicy.close
+    /// The lag limits.
+    public var limits = LagLimits()
+    /// Seconds between keep-alives. 15: below the 30 s at which common proxies cut an idle stream.
+    public var heartbeatSeconds = 15
+    /// How much is logged.
+    public var logLevel = LogLevel.info
+    /// Whether an address that is not loopback may be bound although nothing checks who comes in.
+    public var insecure = false
+    /// Host names beside the loopback literals that requests may name.
+    public var allowedHosts: [String] = []
+    /// Origins (`https://app.example`) whose pages may subscribe and publish.
+    public var allowedOrigins: [String] = []
+
+    /// The defaults above.
+    public init() {}
+}

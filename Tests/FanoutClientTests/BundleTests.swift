@@ -1,0 +1,4 @@
+import Testing
+
+@Test("the test bundle loads")
+func bundleLoads() {}
