@@ -1,8 +1,6 @@
-// The Linux interfaces that Swift's Glibc module does not carry.
+// The Linux interfaces that Swift's Glibc module does not carry. What needs _GNU_SOURCE is in the .c files: with it,
+// this module's system types (fd_set) would differ from Glibc's, and no Swift file could import both.
 #pragma once
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
 #include <getopt.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
@@ -10,3 +8,5 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include "LinuxSockets.h"
+#include "CommandLine.h"

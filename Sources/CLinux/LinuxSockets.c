@@ -1,0 +1,20 @@
+// The calls that exist only with _GNU_SOURCE.
+#define _GNU_SOURCE
+#include "CLinux.h"
+
+int64_t linux_accept(int listener) {
+    return linux_outcome(accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK));
+}
+
+int linux_peer_process(int socket, pid_t *process, uid_t *user) {
+    struct ucred credentials;
+    socklen_t length = sizeof credentials;
+    if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &credentials, &length) < 0) return -errno;
+    *process = credentials.pid;
+    *user = credentials.uid;
+    return 0;
+}
+
+const char *linux_error_name(int error) {
+    return strerrorname_np(error);
+}
