@@ -2,5 +2,11 @@
 #pragma once
 #include <stddef.h>
 
-extern const unsigned char web_page_html[], web_page_css[], web_page_js[], web_fanout_js[];
+/// The bytes of each file; they live as long as the process.
+const unsigned char *web_page_html_bytes(void);
+const unsigned char *web_page_css_bytes(void);
+const unsigned char *web_page_js_bytes(void);
+const unsigned char *web_fanout_js_bytes(void);
+
+/// Their sizes in bytes.
 extern const size_t web_page_html_size, web_page_css_size, web_page_js_size, web_fanout_js_size;

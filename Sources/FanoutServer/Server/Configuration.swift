@@ -30,13 +30,25 @@ public struct Configuration: Sendable {
         case gap
     }
 
+    /// Where a subscriber that does not say begins.
+    public enum StartPlace: String, Sendable, CaseIterable {
+        /// With the next event.
+        case now
+        /// With the oldest event held.
+        case start
+    }
+
     /// How far a subscriber may fall behind; the first limit reached decides.
     public struct LagLimits: Sendable, Equatable {
+        /// The most that a limit may be: 2^30 events, bytes (1 GiB) or milliseconds (12 days).
+        public static let most = 1 << 30
+
         /// Events not sent yet. 4,096: a second of a busy stream.
         public var events = 4096
         /// Bytes not sent yet. 1 MiB: what a thousand 1 KiB events need.
         public var bytes = 1 << 20
-        /// Age of the oldest unsent byte, in milliseconds. 10 s: longer than a garbage collection, shorter than a person's patience.
+        /// Age of the oldest unsent byte, in milliseconds. 10 s: longer than a garbage collection, shorter than a
+        /// person's patience.
         public var ageMilliseconds = 10_000
 
         /// The defaults above.
@@ -51,6 +63,8 @@ public struct Configuration: Sendable {
         public var discriminator = "type"
         /// Whether subscribers that do not say get control records.
         public var control = true
+        /// Where subscribers that do not say begin.
+        public var from = StartPlace.now
         /// The lag policy for subscribers that do not say; nil is the server's.
         public var onLag: LagPolicy?
         /// The lag limits; nil is the server's.
@@ -89,6 +103,8 @@ public struct Configuration: Sendable {
     public var limits = LagLimits()
     /// Seconds between keep-alives. 15: below the 30 s at which common proxies cut an idle stream.
     public var heartbeatSeconds = 15
+    /// Whether the ready line is written to standard error; a program that greets in its own way turns it off.
+    public var writesReadyLine = true
     /// How much is logged.
     public var logLevel = LogLevel.info
     /// Whether an address that is not loopback may be bound although nothing checks who comes in.

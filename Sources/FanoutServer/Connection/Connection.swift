@@ -1,0 +1,133 @@
+/// The record of one connection: everything the server knows of it between two completions.
+
+import Wire
+
+/// How far a connection has come.
+enum Phase: UInt8 {
+    /// The slot is free.
+    case free
+    /// A listening socket; `group` is its place in the server's list of listeners.
+    case listener
+    /// HTTP requests, one after the other.
+    case request
+    /// A stream of events goes out; `group` and `member` are its place in the hub.
+    case subscriber
+    /// Events come in as lines; `group` is the channel they go to.
+    case ingest
+    /// Everything has been said and the write side is shut: what the peer still sends is thrown away until it ends.
+    case draining
+    /// `close` was called; the slot waits for the reactor's `.closed`.
+    case closing
+}
+
+/// What a connection speaks, as metrics and `/v1/lag` name it.
+enum Transport: UInt8, CaseIterable {
+    case http, jsonlUnix, jsonlTCP, jsonlHTTP, sse, webSocket, ingest, listener
+
+    /// Those that events go out on.
+    static let subscribers: [Transport] = [.jsonlUnix, .jsonlTCP, .jsonlHTTP, .sse, .webSocket]
+
+    /// The label in `/metrics`.
+    var label: StaticString {
+        switch self {
+        case .http: "http"
+        case .jsonlUnix: "jsonl_unix"
+        case .jsonlTCP: "jsonl_tcp"
+        case .jsonlHTTP: "jsonl_http"
+        case .sse: "sse"
+        case .webSocket: "websocket"
+        case .ingest: "ingest"
+        case .listener: "listener"
+        }
+    }
+
+    /// The form in which this transport carries events.
+    var format: WireFormat {
+        switch self {
+        case .sse: .sse
+        case .webSocket: .webSocket
+        default: .jsonl
+        }
+    }
+}
+
+/// 120 bytes per connection, flat, without a reference to anything: 19,000 of them are 2 MB.
+struct Connection: BitwiseCopyable {
+    struct Flags: OptionSet, BitwiseCopyable {
+        let rawValue: UInt32
+        /// True exactly while the reactor has a send of this connection.
+        static let sending = Flags(rawValue: 1 << 0)
+        /// True exactly while the connection is in the flush queue.
+        static let queued = Flags(rawValue: 1 << 1)
+        /// The connection ends when its ring is empty.
+        static let endsWhenSent = Flags(rawValue: 1 << 2)
+        /// `$` records are silenced at the reader's own request.
+        static let controlOff = Flags(rawValue: 1 << 3)
+        /// A WebSocket ping went out and nothing has come back since.
+        static let awaitsPong = Flags(rawValue: 1 << 4)
+        /// The receive side is paused: input waits in the kernel and in `input`.
+        static let inputPaused = Flags(rawValue: 1 << 5)
+        /// Input waits for the next turn because this turn's budget was used up.
+        static let inputDeferred = Flags(rawValue: 1 << 6)
+        /// The ring passed a limit and has not been judged to be within it since: true exactly while it is in a list of
+        /// suspects.
+        static let suspected = Flags(rawValue: 1 << 7)
+        /// Acks were asked for on an ingest socket.
+        static let acks = Flags(rawValue: 1 << 9)
+        /// The first line or message, which may be `$subscribe`, has been seen.
+        static let firstSeen = Flags(rawValue: 1 << 10)
+        /// The peer has ended its side.
+        static let peerEnded = Flags(rawValue: 1 << 11)
+        /// The connection came over TCP: Host and Origin are checked.
+        static let tcp = Flags(rawValue: 1 << 12)
+        /// The WebSocket close frame was sent.
+        static let closeFrameSent = Flags(rawValue: 1 << 13)
+        /// Lines of this ingest socket may not name another channel.
+        static let channelFixed = Flags(rawValue: 1 << 15)
+        /// It fell behind and skips events until its ring is empty; then one `$gap` covers them.
+        static let skipping = Flags(rawValue: 1 << 14)
+        /// This is the process's standard input.
+        static let standardInput = Flags(rawValue: 1 << 16)
+        /// Lines are text to be wrapped, not events.
+        static let plainText = Flags(rawValue: 1 << 17)
+        /// The rest of a line that was too long is being thrown away.
+        static let skipsLine = Flags(rawValue: 1 << 18)
+        /// It was accepted into one of the places kept for health and metrics.
+        static let inReservedPlace = Flags(rawValue: 1 << 19)
+    }
+
+    var generation: UInt32 = 0
+    var phase = Phase.free
+    var transport = Transport.http
+    var flags: Flags = []
+    /// What is yet to be sent.
+    var ring = OutboundRing()
+    /// Bytes of the send in flight: the first ones of the ring.
+    var inFlight: UInt32 = 0
+    /// Events in the ring; exact while it was never partly sent, else an upper bound until `Delivery` recounts.
+    var pendingEvents: UInt32 = 0
+    /// Events that matched while it was skipping, for the `$gap`.
+    var missed: UInt32 = 0
+    /// When the ring last became non-empty or lost bytes: the low 32 bits of the loop's milliseconds.
+    var waitingSince: UInt32 = 0
+    /// The next connection in the flush queue.
+    var nextQueued = Connection.none
+    var group = Connection.none
+    var member: UInt32 = 0
+    /// Its input buffer, if bytes wait in one.
+    var input = Connection.none
+    /// The newest event that has been taken by the socket, and the newest in the ring; 0 is none.
+    var sentSeq: UInt64 = 0
+    var queuedSeq: UInt64 = 0
+    /// Input rate: bytes since the window began (low 32 bits of milliseconds), control frames in the present second.
+    var windowStart: UInt32 = 0
+    var windowBytes: UInt32 = 0
+    var controlSecond: UInt32 = 0
+    var controlCount: UInt32 = 0
+
+    /// "No index".
+    static let none = UInt32.max
+
+    /// Whether events still go to it.
+    var isLive: Bool { phase == .subscriber && !flags.contains(.endsWhenSent) }
+}

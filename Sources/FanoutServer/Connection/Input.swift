@@ -1,0 +1,181 @@
+/// What comes in on a connection: used where it lies, kept where it is not whole, held back where it is too much.
+
+import Reactor
+import Wire
+
+extension Engine {
+    func received(_ slot: UInt32, _ completion: Completion) {
+        guard completion.result > 0 else {
+            inputEnded(slot, error: completion.result)
+            return
+        }
+        let bytes = loop.bytes(of: completion).bindMemory(to: UInt8.self)
+        metrics.bytesReceived &+= UInt64(bytes.count)
+        let connection = delivery.connections.records + Int(slot)
+        switch connection.pointee.phase {
+        case .draining:
+            noteInput(slot, bytes.count)
+        case .free, .listener, .closing:
+            break
+        default:
+            let input = connection.pointee.input
+            if input == Connection.none {
+                consumeLent(slot, bytes)
+            } else {
+                inputs[input].append(bytes)
+                consumeKept(slot)
+            }
+        }
+    }
+
+    /// Uses bytes where the reactor has them, as far as that is possible now, and keeps the rest. The phases bound how
+    /// much that is.
+    private func consumeLent(_ slot: UInt32, _ bytes: UnsafeMutableBufferPointer<UInt8>) {
+        var used = 0
+        while used < bytes.count, isReady(slot) {
+            let count = consume(slot, UnsafeMutableBufferPointer(rebasing: bytes[used...]))
+            if count == 0 { break }
+            used += count
+        }
+        guard used < bytes.count, takesInput(slot) else { return }
+        inputs[inputBuffer(of: slot)].append(UnsafeMutableBufferPointer(rebasing: bytes[used...]))
+    }
+
+    private func takesInput(_ slot: UInt32) -> Bool {
+        let connection = delivery.connections.records + Int(slot)
+        switch connection.pointee.phase {
+        case .request, .ingest, .subscriber: return !connection.pointee.flags.contains(.endsWhenSent)
+        case .free, .listener, .draining, .closing: return false
+        }
+    }
+
+    /// The connection's input buffer, made if it has none.
+    func inputBuffer(of slot: UInt32) -> UInt32 {
+        let connection = delivery.connections.records + Int(slot)
+        if connection.pointee.input == Connection.none { connection.pointee.input = inputs.take() }
+        return connection.pointee.input
+    }
+
+    /// Uses what waits in the connection's input buffer, as far as that is possible now.
+    func consumeKept(_ slot: UInt32) {
+        let connection = delivery.connections.records + Int(slot)
+        while connection.pointee.input != Connection.none, inputs[connection.pointee.input].count > 0, isReady(slot) {
+            let used = consume(slot, inputs[connection.pointee.input].waiting)
+            guard used > 0, connection.pointee.input != Connection.none else { break }
+            inputs[connection.pointee.input].remove(used)
+        }
+        dropIdleInput(slot)
+    }
+
+    /// Gives the input buffer back if nothing is in it.
+    func dropIdleInput(_ slot: UInt32) {
+        let connection = delivery.connections.records + Int(slot)
+        guard connection.pointee.input != Connection.none, inputs[connection.pointee.input].isIdle else { return }
+        inputs.release(connection.pointee.input)
+        connection.pointee.input = Connection.none
+    }
+
+    /// Hands bytes to whoever speaks on this connection; returns how many were used. What is left stays.
+    private func consume(_ slot: UInt32, _ bytes: UnsafeMutableBufferPointer<UInt8>) -> Int {
+        let connection = delivery.connections.records + Int(slot)
+        switch connection.pointee.phase {
+        case .request: return consumeRequests(slot, bytes)
+        case .ingest: return consumeLines(slot, bytes)
+        case .subscriber:
+            return connection.pointee.transport == .webSocket
+                ? consumeFrames(slot, bytes) : consumeFromReader(slot, bytes)
+        case .draining, .free, .listener, .closing: return bytes.count
+        }
+    }
+
+    /// Whether input may be used now: not while its answers pile up, nor when the turn's share is used up or publishers
+    /// rest.
+    func isReady(_ slot: UInt32) -> Bool {
+        let connection = delivery.connections.records + Int(slot)
+        guard connection.pointee.phase == .request || connection.pointee.phase == .ingest else { return true }
+        if connection.pointee.ring.byteCount > shares.answersPendingBytes {
+            pauseInput(slot)
+            return false
+        }
+        let deliveries = delivery.counters.deliveries &- turnDeliveriesBefore
+        if rest.isResting || turnInputBytes > shares.turnInputBytes || deliveries > shares.turnDeliveries
+            || metrics.eventsIn &- turnEventsBefore >= Limits.turnEvents
+        {
+            deferInput(slot)
+            return false
+        }
+        return true
+    }
+
+    private func pauseInput(_ slot: UInt32) {
+        let connection = delivery.connections.records + Int(slot)
+        guard !connection.pointee.flags.contains(.inputPaused) else { return }
+        connection.pointee.flags.insert(.inputPaused)
+        loop.pauseReceiving(delivery.connections.socket(slot))
+    }
+
+    private func deferInput(_ slot: UInt32) {
+        let connection = delivery.connections.records + Int(slot)
+        pauseInput(slot)
+        guard !connection.pointee.flags.contains(.inputDeferred) else { return }
+        connection.pointee.flags.insert(.inputDeferred)
+        deferred.append(slot)
+    }
+
+    func resumeDeferred() {
+        guard !deferred.isEmpty else { return }
+        let slots = deferred
+        deferred.removeAll(keepingCapacity: true)
+        for slot in slots where delivery.connections[slot].flags.contains(.inputDeferred) {
+            delivery.connections[slot].flags.remove(.inputDeferred)
+            resumeInput(slot)
+        }
+    }
+
+    /// Goes on reading from a connection whose input was paused.
+    func resumeInput(_ slot: UInt32) {
+        let connection = delivery.connections.records + Int(slot)
+        guard connection.pointee.flags.contains(.inputPaused) else { return }
+        connection.pointee.flags.remove(.inputPaused)
+        consumeKept(slot)
+        guard !connection.pointee.flags.contains(.inputPaused), connection.pointee.phase != .closing,
+            connection.pointee.phase != .free
+        else { return }
+        if connection.pointee.flags.contains(.peerEnded) {
+            finishInput(slot)
+        } else {
+            loop.receive(delivery.connections.socket(slot))
+        }
+    }
+
+    /// The peer has ended its side, or the connection broke.
+    private func inputEnded(_ slot: UInt32, error: Int32) {
+        let connection = delivery.connections.records + Int(slot)
+        connection.pointee.flags.insert(.peerEnded)
+        switch connection.pointee.phase {
+        case .free, .listener, .closing: return
+        case .draining: close(slot, .graceful, .ended)
+        default:
+            if error < 0 {
+                close(slot, .reset, .peerGone)
+            } else if connection.pointee.flags.contains(.inputPaused) {
+                // What it said before is still to be used.
+            } else {
+                finishInput(slot)
+            }
+        }
+    }
+
+    /// Everything the peer will ever say has been used.
+    private func finishInput(_ slot: UInt32) {
+        let connection = delivery.connections.records + Int(slot)
+        switch connection.pointee.phase {
+        case .ingest: finishLines(slot)
+        case .request: endWhenSent(slot)
+        // A raw reader that shuts its write side, as `nc -N` does after `$subscribe`, still reads.
+        case .subscriber where connection.pointee.transport == .jsonlUnix || connection.pointee.transport == .jsonlTCP:
+            if loop.hasHungUp(delivery.connections.socket(slot)) { close(slot, .graceful, .peerGone) }
+        default: close(slot, .graceful, .peerGone)
+        }
+    }
+}

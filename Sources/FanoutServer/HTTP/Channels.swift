@@ -1,0 +1,137 @@
+/// `/v1/channels`: which channels there are, and declaring and ending them while the server runs.
+
+import Reactor
+import Wire
+
+extension Engine {
+    /// Answers a request for `/v1/channels`.
+    func answerChannels(_ slot: UInt32, _ request: borrowing Request, _ fields: [HTTPResponse.Field]) {
+        let head = request.head
+        var status = 200
+        var body: [UInt8] = []
+        do throws(PublishFault) {
+            switch head.method {
+            case .get, .head:
+                body = channelsJSON()
+            case .put:
+                let name = try channelNamed(request)
+                status = try declare(name) ? 201 : 200
+                if let index = hub.channels.index(of: name) { append(index, to: &body) }
+            case .delete:
+                guard let index = hub.channels.index(of: try channelNamed(request)) else { throw .noSuchChannel }
+                try endChannel(index)
+                append(index, to: &body)
+            default:
+                return refuseMethod(slot, head, allow: "GET, HEAD, PUT, DELETE, OPTIONS", fields)
+            }
+            if head.method != .get, head.method != .head { body.append(UInt8(ascii: "\n")) }
+        } catch {
+            status = error.status
+            error.append(to: &body)
+        }
+        respond(
+            slot, status: status, body: body, withBody: head.method != .head, keepAlive: head.keepAlive, fields: fields)
+    }
+
+    /// Listening sockets. Each takes a descriptor that a reader could have, and who declares channels may be anybody.
+    static let listenersMax = 1024
+
+    /// Declares a channel: it exists, and its ingest socket appears. True if it was not declared before; a channel that
+    /// had ended begins anew.
+    func declare(_ name: ChannelName) throws(PublishFault) -> Bool {
+        guard let index = hub.channel(name) else { throw .tooManyChannels }
+        let hadEnded = hub.reopen(index)
+        let kind = Listener.Kind.ingest(channel: index, fixed: true)
+        guard sockets != nil, !listeners.contains(where: { $0.kind == kind }) else { return hadEnded }
+        guard listeners.count(where: { $0.kind != .closed }) < Self.listenersMax else { throw .tooManySockets }
+        do throws(StartError) {
+            try openIngest(kind, name)
+        } catch {
+            throw PublishFault(503, "cannot_create", error.message)
+        }
+        return true
+    }
+
+    /// Opens `ingest/<channel>.socket`.
+    func openIngest(
+        _ kind: Listener.Kind, _ name: ChannelName, patience milliseconds: Int = 0
+    ) throws(StartError) {
+        try openSocket(kind, RuntimeSockets.ingestPath(name), patience: milliseconds)
+    }
+
+    /// Opens a socket in the runtime directory. `patience` is for the start: see `listenPatiently`.
+    func openSocket(
+        _ kind: Listener.Kind, _ name: String, patience milliseconds: Int = 0
+    ) throws(StartError) {
+        guard let address = try sockets?.prepare(name) else { return }
+        do throws(SystemError) {
+            try listenPatiently(kind, at: address, milliseconds: milliseconds)
+        } catch {
+            throw StartError(error.description, exitCode: .cannotCreate)
+        }
+        sockets?.noteMade(address)
+    }
+
+    /// Ends a channel: its ingest socket goes, readers of nothing else get `$bye` 1000, publishing is refused.
+    func endChannel(_ index: UInt32) throws(PublishFault) {
+        guard hub.channels[index].name != .standard else {
+            throw PublishFault(409, "channel_permanent", "the default channel cannot be ended")
+        }
+        hub.end(index)
+        for (place, listener) in listeners.enumerated() where listener.kind == .ingest(channel: index, fixed: true) {
+            close(listener.socket.slot, .graceful, .ended)
+            sockets?.remove(listener.address)
+            listeners[place].kind = .closed
+        }
+        for slot in 0..<UInt32(delivery.connections.slotsUsed) {
+            let connection = delivery.connections.records + Int(slot)
+            switch connection.pointee.phase {
+            case .ingest where connection.pointee.group == index && connection.pointee.flags.contains(.channelFixed):
+                endWhenSent(slot)
+            case .subscriber where connection.pointee.isLive:
+                if hub.hasEnded(hub.subscriptions[connection.pointee.group].patterns) { bye(slot, .ended) }
+            default: break
+            }
+        }
+    }
+
+    private func channelNamed(_ request: borrowing Request) throws(PublishFault) -> ChannelName {
+        let pairs: [(name: [UInt8], value: [UInt8])]
+        do throws(HTTPFault) {
+            pairs = try QueryString.decodedPairs(request.headBytes, request.head.query)
+        } catch {
+            throw PublishFault(error)
+        }
+        guard let pair = pairs.first, pairs.count == 1, String(decoding: pair.name, as: UTF8.self) == "channel"
+        else { throw .badChannel }
+        let text = pair.value
+        guard let name = ChannelName(text.span) else { throw .badChannel }
+        return name
+    }
+
+    /// `{"channels":[{"channel":…,"events":…,"subscribers":…,"head":"<cursor>"}]}`, sorted by name.
+    private func channelsJSON() -> [UInt8] {
+        var order = Array(0..<UInt32(hub.channels.count))
+        order.sort { hub.channels[$0].name.bytes.lexicographicallyPrecedes(hub.channels[$1].name.bytes) }
+        var body: [UInt8] = []
+        body.append(text: "{\"channels\":[")
+        for (place, index) in order.enumerated() {
+            if place > 0 { body.append(text: ",") }
+            append(index, to: &body)
+        }
+        body.append(text: "]}\n")
+        return body
+    }
+
+    private func append(_ index: UInt32, to body: inout [UInt8]) {
+        body.append(text: "{\"channel\":\"")
+        body.append(contentsOf: hub.channels[index].name.bytes)
+        body.append(text: "\",\"events\":")
+        body.append(decimal: hub.channels[index].eventCount)
+        body.append(text: ",\"subscribers\":")
+        body.append(decimal: hub.subscriberCount(of: index))
+        body.append(text: ",\"head\":\"")
+        Cursor(epoch: hub.epoch, seq: hub.channels[index].lastSeq).append(to: &body)
+        body.append(text: hub.channels[index].hasEnded ? "\",\"ended\":true}" : "\"}")
+    }
+}

@@ -1,0 +1,150 @@
+/// Which path means what.
+
+import Wire
+
+extension Engine {
+    /// Answers one whole request.
+    func handle(_ slot: UInt32, _ request: borrowing Request) {
+        let head = request.head
+        do throws(HTTPFault) {
+            let path = try RequestPath.decode(request.headBytes.extracting(head.path.range))
+            var fields: [HTTPResponse.Field] = []
+            if delivery.connections[slot].flags.contains(.tcp) {
+                switch admission.decide(request, path: path.span, port: httpPort) {
+                case .welcome: break
+                case .welcomeFromOrigin(let origin):
+                    fields = [
+                        HTTPResponse.Field("Access-Control-Allow-Origin", origin), HTTPResponse.Field("Vary", "Origin"),
+                    ]
+                case .refused(let fault): return respond(slot, to: head, fault: fault)
+                }
+            }
+            route(slot, request, path.span, fields)
+        } catch {
+            respond(slot, to: head, fault: error)
+        }
+    }
+
+    private func route(
+        _ slot: UInt32, _ request: borrowing Request, _ path: Span<UInt8>, _ fields: [HTTPResponse.Field]
+    ) {
+        let head = request.head
+        if head.method == .options { return answerOptions(slot, head, fields) }
+        if isStatusPath(path) { return answerStatus(slot, request, path, fields) }
+        // Whoever was there before, a publisher above all, is served as always.
+        if delivery.connections[slot].flags.contains(.inReservedPlace),
+            delivery.connections.total > connectionsMax - Limits.reservedConnections
+        {
+            return shed(slot, request, fields)
+        }
+        if path.equals("/v1/events") {
+            switch head.method {
+            case .get: subscribe(slot, request, fields)
+            case .post: publish(slot, request, fields)
+            default: refuseMethod(slot, head, allow: "GET, POST, OPTIONS", fields)
+            }
+        } else if path.equals("/v1/channels") {
+            answerChannels(slot, request, fields)
+        } else if let file = constants.file(path) {
+            answerFile(slot, head, file, fields)
+        } else {
+            respond(
+                slot, to: head,
+                fault: HTTPFault(
+                    status: 404, code: "not_found",
+                    message: "nothing is here: the stream is at /v1/events, the live page at /"), fields: fields)
+        }
+    }
+
+    private func isStatusPath(_ path: Span<UInt8>) -> Bool {
+        path.equals("/healthz") || path.equals("/readyz") || path.equals("/metrics")
+    }
+
+    private func answerStatus(
+        _ slot: UInt32, _ request: borrowing Request, _ path: Span<UInt8>, _ fields: [HTTPResponse.Field]
+    ) {
+        let head = request.head
+        guard head.method == .get || head.method == .head else {
+            return refuseMethod(slot, head, allow: "GET, HEAD", fields)
+        }
+        var status = 200
+        var body = Array("ok\n".utf8)
+        var contentType: StaticString = "text/plain; charset=utf-8"
+        if path.equals("/readyz") {
+            status = ending == nil ? 200 : 503
+            body = Array((ending == nil ? "ready\n" : "stopping\n").utf8)
+        } else if path.equals("/metrics") {
+            contentType = "text/plain; version=0.0.4; charset=utf-8"
+            body = metricsText()
+        }
+        respond(
+            slot, status: status, contentType: contentType, body: body, withBody: head.method != .head,
+            keepAlive: head.keepAlive, fields: fields)
+    }
+
+    /// One of the page's files. A page of a listed origin may load `/fanout.js` as a module: its browser has to be
+    /// told.
+    private func answerFile(
+        _ slot: UInt32, _ head: HTTPRequestHead, _ file: Constants.File, _ fields: [HTTPResponse.Field]
+    ) {
+        guard head.method == .get || head.method == .head else {
+            return refuseMethod(slot, head, allow: "GET, HEAD", fields)
+        }
+        let keepAlive = head.keepAlive && ending == nil
+        scratch.removeAll(keepingCapacity: true)
+        HTTPResponse.appendHead(
+            status: 200, contentType: file.contentType, contentLength: Int(file.run.count), keepAlive: keepAlive,
+            cacheControl: "no-cache",
+            fields: [HTTPResponse.Field("Content-Security-Policy", Constants.contentPolicy)] + fields,
+            dateSeconds: dateSeconds, to: &scratch)
+        finishResponse(
+            slot, status: 200, keepAlive: keepAlive, body: head.method == .get ? file.run : nil)
+    }
+
+    /// A preflight of a listed origin is told what it may do; anyone else what there is.
+    private func answerOptions(_ slot: UInt32, _ head: HTTPRequestHead, _ fields: [HTTPResponse.Field]) {
+        var fields = fields
+        if fields.isEmpty {
+            fields.append(HTTPResponse.Field("Allow", "GET, HEAD, POST, PUT, DELETE, OPTIONS"))
+        } else {
+            fields.append(HTTPResponse.Field("Access-Control-Allow-Methods", "GET, POST, PUT, DELETE"))
+            fields.append(
+                HTTPResponse.Field("Access-Control-Allow-Headers", "Content-Type, Last-Event-ID, Idempotency-Key"))
+            fields.append(HTTPResponse.Field("Access-Control-Max-Age", "600"))
+        }
+        respond(
+            slot, status: 200, contentType: "text/plain; charset=utf-8", body: [], keepAlive: head.keepAlive,
+            fields: fields)
+    }
+
+    /// 405, with what the path does take.
+    func refuseMethod(
+        _ slot: UInt32, _ head: HTTPRequestHead, allow: StaticString, _ fields: [HTTPResponse.Field]
+    ) {
+        respond(
+            slot, to: head,
+            fault: HTTPFault(status: 405, code: "method_not_allowed", message: "this path does not take that method"),
+            fields: fields + [HTTPResponse.Field("Allow", allow.description)])
+    }
+
+    /// No place is left. A browser's EventSource gives up for good on anything but 200, so it gets a stream that ends
+    /// at once and says when to come back.
+    private func shed(_ slot: UInt32, _ request: borrowing Request, _ fields: [HTTPResponse.Field]) {
+        metrics.shed &+= 1
+        if request.head.method == .get, let accept = request.head.accept,
+            MediaType.isAccepted(request.headBytes, accept, "text/event-stream")
+        {
+            scratch.removeAll(keepingCapacity: true)
+            HTTPResponse.appendStreamHead(
+                contentType: "text/event-stream", fields: fields, dateSeconds: dateSeconds, to: &scratch)
+            sayScratch(slot)
+            delivery.connections[slot].phase = .subscriber
+            delivery.connections.change(slot, to: .sse)
+            return bye(slot, .overload)
+        }
+        respond(
+            slot, keepAlive: false,
+            fault: HTTPFault(status: 503, code: "overload", message: "no place is left: come back later"),
+            withBody: request.head.method != .head, fields: fields)
+    }
+}

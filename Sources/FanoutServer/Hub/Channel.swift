@@ -1,0 +1,58 @@
+/// A named stream and who reads it.
+
+import Wire
+
+/// One channel. It exists from its declaration or its first event on.
+struct Channel {
+    let name: ChannelName
+    let rules: CompiledRules
+    /// Groups that read it.
+    var groups = SlotList()
+    /// Events published so far, and the number of the newest (0: none).
+    var eventCount: UInt64 = 0
+    var lastSeq: UInt64 = 0
+    /// Nothing will be published to it until it is declared again.
+    var hasEnded = false
+}
+
+/// All channels, by index and by name. An index is good for the life of the server.
+struct ChannelTable: ~Copyable {
+    /// Channels that may exist. A publisher that makes up names must not fill the memory: 100,000 are about 30 MB.
+    static let channelsMax = 100_000
+
+    private(set) var channels: UnsafeMutablePointer<Channel>
+    private var capacity = 16
+    private(set) var count = 0
+    private var byName: [ChannelName: UInt32] = [:]
+
+    init() { channels = .allocate(capacity: capacity) }
+
+    deinit {
+        for index in 0..<count { channels[index].groups.deallocate() }
+        channels.deinitialize(count: count)
+        channels.deallocate()
+    }
+
+    subscript(index: UInt32) -> Channel {
+        unsafeAddress { UnsafePointer(channels + Int(index)) }
+        unsafeMutableAddress { channels + Int(index) }
+    }
+
+    func index(of name: ChannelName) -> UInt32? { byName[name] }
+
+    /// Adds a channel; nil when there are too many.
+    mutating func insert(_ channel: Channel) -> UInt32? {
+        guard count < Self.channelsMax else { return nil }
+        if count == capacity {
+            let grown = UnsafeMutablePointer<Channel>.allocate(capacity: capacity * 2)
+            grown.moveInitialize(from: channels, count: count)
+            channels.deallocate()
+            channels = grown
+            capacity *= 2
+        }
+        (channels + count).initialize(to: channel)
+        byName[channel.name] = UInt32(count)
+        count += 1
+        return UInt32(count - 1)
+    }
+}

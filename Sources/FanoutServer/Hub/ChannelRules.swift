@@ -1,0 +1,110 @@
+/// What the configuration says of a channel, in the form the hub works with.
+
+import Wire
+
+/// One pattern's rules. Compiled once at start.
+struct CompiledRules {
+    var event: EventRules
+    var control = true
+    var onLag: Configuration.LagPolicy?
+    var limits: Configuration.LagLimits?
+    var start = Subscription.Start.now
+}
+
+/// All rules, the most specific pattern first.
+struct RuleBook {
+    private var entries: [(pattern: ChannelPattern, rules: CompiledRules)] = []
+    private let standard = CompiledRules(event: EventRules())
+
+    /// Compiles a configuration's rules. Patterns and members were checked when it was read: what is not valid here
+    /// is a programmer's error of an embedding program and is reported as a `StartError`.
+    init(_ configuration: Configuration) throws(StartError) {
+        for (text, rules) in configuration.channelRules {
+            guard let pattern = ChannelPattern(text) else {
+                throw StartError("'\(text)' is not a channel pattern", exitCode: .configuration)
+            }
+            var stamp: StampMembers = []
+            for member in rules.stamp {
+                switch member {
+                case "seq": stamp.insert(.seq)
+                case "channel": stamp.insert(.channel)
+                case "time": stamp.insert(.time)
+                default:
+                    throw StartError(
+                        "'\(member)' cannot be stamped: use seq, channel or time", exitCode: .configuration)
+                }
+            }
+            var compiled = CompiledRules(event: EventRules())
+            compiled.event.stamp = stamp
+            compiled.event.discriminator = Array(rules.discriminator.utf8)
+            compiled.control = rules.control
+            compiled.onLag = rules.onLag
+            compiled.limits = rules.limits
+            compiled.start = rules.from == .start ? .start : .now
+            entries.append((pattern, compiled))
+        }
+        entries.sort { $0.pattern.isMoreSpecific(than: $1.pattern) }
+    }
+
+    /// The rules of a channel. O(patterns).
+    subscript(_ channel: ChannelName) -> CompiledRules {
+        entries.first { $0.pattern.matches(channel) }?.rules ?? standard
+    }
+
+    /// What holds for everything a subscription may read; where its channels differ, the standard. It decides the
+    /// discriminator of its `$` records and what it did not ask for itself.
+    func common(to patterns: [ChannelPattern]) -> CompiledRules {
+        guard !entries.isEmpty else { return standard }
+        guard let first = patterns.first else { return rules(covering: .everything) }
+        var common = rules(covering: first)
+        for pattern in patterns.dropFirst() {
+            let other = rules(covering: pattern)
+            if other.event.discriminator != common.event.discriminator {
+                common.event.discriminator = standard.event.discriminator
+            }
+            if other.control != common.control { common.control = standard.control }
+            if other.onLag != common.onLag { common.onLag = standard.onLag }
+            if other.limits != common.limits { common.limits = standard.limits }
+            if other.start != common.start { common.start = standard.start }
+        }
+        return common
+    }
+
+    /// A wildcard has the rules of the most specific entry that holds for all it matches, but for the discriminator
+    /// where a more specific entry gives some of its channels a different one.
+    private func rules(covering pattern: ChannelPattern) -> CompiledRules {
+        if let name = pattern.name { return self[name] }
+        guard var rules = entries.first(where: { Self.covers($0.pattern, pattern) })?.rules else { return standard }
+        for entry in entries where entry.pattern.isMoreSpecific(than: pattern) && Self.mayMeet(entry.pattern, pattern) {
+            if entry.rules.event.discriminator != rules.event.discriminator {
+                rules.event.discriminator = standard.event.discriminator
+            }
+        }
+        return rules
+    }
+
+    /// Whether every channel that `narrow` matches is matched by `wide` too.
+    private static func covers(_ wide: ChannelPattern, _ narrow: ChannelPattern) -> Bool {
+        let outer = wide.bytes.split(separator: UInt8(ascii: "/"))
+        let inner = narrow.bytes.split(separator: UInt8(ascii: "/"))
+        for (place, segment) in outer.enumerated() {
+            guard place < inner.count else { return false }
+            if segment.elementsEqual("**".utf8) { return true }
+            if inner[place].elementsEqual("**".utf8) { return false }
+            if !segment.elementsEqual("*".utf8), segment != inner[place] { return false }
+        }
+        return outer.count == inner.count
+    }
+
+    /// Whether some channel could match both patterns.
+    private static func mayMeet(_ one: ChannelPattern, _ other: ChannelPattern) -> Bool {
+        let left = one.bytes.split(separator: UInt8(ascii: "/"))
+        let right = other.bytes.split(separator: UInt8(ascii: "/"))
+        for (mine, others) in zip(left, right) {
+            if mine.elementsEqual("**".utf8) || others.elementsEqual("**".utf8) { return true }
+            if mine.elementsEqual("*".utf8) || others.elementsEqual("*".utf8) { continue }
+            if mine != others { return false }
+        }
+        return left.count == right.count
+    }
+}

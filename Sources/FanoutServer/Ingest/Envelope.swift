@@ -1,0 +1,80 @@
+/// `{"$publish":{…}}` and `{"$ack":true}`: lines of an ingest socket that are more than an event.
+
+import Wire
+
+/// A line whose only member is `$publish`, taken apart without copying the event.
+struct Envelope {
+    /// Where the event stands in the line.
+    private(set) var event = ByteRange(start: 0, count: 0)
+    private(set) var channel: String?
+    private(set) var ack: String?
+    /// What is wrong with it, if anything is.
+    private(set) var fault: PublishFault?
+
+    /// nil if the line is no envelope; then it is an event, or bad in a way that the event's check will tell.
+    init?(_ line: Span<UInt8>) {
+        guard Envelope.mayBe("$publish", line),
+            (try? JSONScanner.validate(line, depthMax: JSONScanner.depthLimit)) != nil,
+            let content = Envelope.onlyMember("$publish", line)
+        else { return nil }
+        guard content.kind == .object else {
+            fault = .badEnvelope
+            return
+        }
+        var members = JSONMembers(objectAt: Int(content.place.start))
+        var hasEvent = false
+        while let member = members.next(line) {
+            let name = JSONText.string(line.extracting(member.name.range))
+            switch name {
+            case "event" where !hasEvent:
+                hasEvent = true
+                event = member.value.place
+            case "channel" where member.value.kind == .string && channel == nil: channel = text(line, member.value)
+            case "ack" where member.value.kind == .string && ack == nil: ack = text(line, member.value)
+            case "id", "expect_last", "producer", "pepoch", "pseq":
+                fault = .unsupported(name)
+                return
+            default:
+                fault = .badEnvelope
+                return
+            }
+        }
+        if !hasEvent { fault = .badEnvelope }
+    }
+
+    /// Whether a line is `{"$ack":true}`.
+    static func asksForAcks(_ line: Span<UInt8>) -> Bool {
+        mayBe("$ack", line) && (try? JSONScanner.validate(line, depthMax: 2)) != nil
+            && onlyMember("$ack", line)?.kind == .true
+    }
+
+    /// A cheap look before a real one: events begin with `{"$` only by mistake.
+    private static func mayBe(_ name: StaticString, _ line: Span<UInt8>) -> Bool {
+        var index = 0
+        func skipSpace() {
+            while index < line.count, [0x20, 0x09, 0x0D].contains(line[index]) { index += 1 }
+        }
+        skipSpace()
+        guard index < line.count, line[index] == UInt8(ascii: "{") else { return false }
+        index += 1
+        skipSpace()
+        // An escaped first letter, `\u0024`, is spelt with a backslash.
+        return index + 1 < line.count && line[index] == UInt8(ascii: "\"")
+            && (line[index + 1] == UInt8(ascii: "$") || line[index + 1] == UInt8(ascii: "\\"))
+    }
+
+    private static func onlyMember(_ name: StaticString, _ line: Span<UInt8>) -> JSONValuePlace? {
+        var start = 0
+        while start < line.count, line[start] != UInt8(ascii: "{") { start += 1 }
+        var members = JSONMembers(objectAt: start)
+        guard let member = members.next(line),
+            JSONText.matches(line.extracting(member.name.range), escaped: member.nameIsEscaped, name),
+            members.next(line) == nil
+        else { return nil }
+        return member.value
+    }
+
+    private func text(_ line: Span<UInt8>, _ value: JSONValuePlace) -> String {
+        JSONText.string(line.extracting(value.text.range))
+    }
+}

@@ -1,0 +1,159 @@
+/// Events that come in as lines: ingest sockets and standard input.
+
+import Reactor
+import Wire
+
+extension Engine {
+    /// An event's bytes and what an envelope puts around them.
+    static let lineBytesMax = EventRules().eventBytesMax + 4096
+
+    /// Publishes the lines that are whole, as far as the turn's share goes. Returns how many bytes were used.
+    func consumeLines(_ slot: UInt32, _ bytes: UnsafeMutableBufferPointer<UInt8>) -> Int {
+        let connection = delivery.connections.records + Int(slot)
+        if connection.pointee.flags.contains(.endsWhenSent) { return bytes.count }
+        let span = bytes.span
+        var start = 0
+        var searched = connection.pointee.input == Connection.none ? 0 : inputs[connection.pointee.input].searched
+        while start < bytes.count, isReady(slot), !connection.pointee.flags.contains(.endsWhenSent) {
+            if connection.pointee.flags.contains(.skipsLine) {
+                guard let end = bytes[start...].firstIndex(of: UInt8(ascii: "\n")) else { return bytes.count }
+                connection.pointee.flags.remove(.skipsLine)
+                start = end + 1
+                searched = 0
+                continue
+            }
+            switch LineFramer.next(span, from: start, searched: &searched, lineBytesMax: Self.lineBytesMax) {
+            case .line(let range, let next):
+                takeLine(slot, span.extracting(range.range))
+                turnInputBytes += next - start
+                start = next
+            case .incomplete:
+                inputs[inputBuffer(of: slot)].searched = searched
+                return start
+            case .tooLong:
+                refuseLine(slot, PublishFault(EventFault(.tooLarge, at: Self.lineBytesMax), line: nil))
+                connection.pointee.flags.insert(.skipsLine)
+                // The next line is searched from its start.
+                searched = 0
+                if connection.pointee.input != Connection.none { inputs[connection.pointee.input].searched = 0 }
+            }
+        }
+        if connection.pointee.input != Connection.none { inputs[connection.pointee.input].searched = 0 }
+        return start
+    }
+
+    /// The writer has closed: what it left without a newline counts, and the connection ends.
+    func finishLines(_ slot: UInt32) {
+        let connection = delivery.connections.records + Int(slot)
+        if connection.pointee.input != Connection.none, inputs[connection.pointee.input].count > 0 {
+            takeLine(slot, inputs[connection.pointee.input].waiting.span)
+        }
+        let wasStandardInput = connection.pointee.flags.contains(.standardInput)
+        endWhenSent(slot)
+        if wasStandardInput, configuration.exitOnEndOfInput { end(.inputEnded) }
+    }
+
+    private func takeLine(_ slot: UInt32, _ line: Span<UInt8>) {
+        let connection = delivery.connections.records + Int(slot)
+        if connection.pointee.flags.contains(.plainText) { return takeText(slot, line) }
+        if LineFramer.isBlank(line) { return }
+        let isFirst = !connection.pointee.flags.contains(.firstSeen)
+        connection.pointee.flags.insert(.firstSeen)
+        if isFirst, Envelope.asksForAcks(line) {
+            connection.pointee.flags.insert(.acks)
+            return
+        }
+        do throws(PublishFault) {
+            defer { hub.discardStaged() }
+            var options = PublishOptions(destination: .channel(connection.pointee.group), level: .accepted)
+            if let envelope = Envelope(line) {
+                options = try self.options(envelope, slot)
+                try stage(line.extracting(envelope.event.range), rules: eventRules(of: options.destination))
+            } else {
+                try stage(line, rules: eventRules(of: options.destination))
+            }
+            let receipt = try publishStaged(to: options.destination)
+            guard connection.pointee.flags.contains(.acks) else { return }
+            scratch.removeAll(keepingCapacity: true)
+            ResponseJSON.appendAck(ack(receipt, options.level, isBatch: false), to: &scratch)
+            scratch.append(UInt8(ascii: "\n"))
+            sayScratch(slot)
+        } catch {
+            refuseLine(slot, error)
+        }
+    }
+
+    /// What an envelope asks for, in the words of the HTTP request.
+    private func options(_ envelope: Envelope, _ slot: UInt32) throws(PublishFault) -> PublishOptions {
+        let connection = delivery.connections.records + Int(slot)
+        var options = PublishOptions(destination: .channel(connection.pointee.group), level: .accepted)
+        if let fault = envelope.fault { throw fault }
+        if let text = envelope.ack { options.level = try PublishFault.level(text) }
+        guard let text = envelope.channel else { return options }
+        guard let name = ChannelName(text) else { throw .badChannel }
+        if connection.pointee.flags.contains(.channelFixed) {
+            guard hub.channels[connection.pointee.group].name == name else { throw .channelFixed }
+            return options
+        }
+        options.destination = .name(name)
+        return options
+    }
+
+    /// A bad line is counted, answered if acks are on, and costs nothing but itself. An oversized one ends the
+    /// connection, except on standard input: there it is one line of a producer that cannot come back.
+    private func refuseLine(_ slot: UInt32, _ fault: PublishFault) {
+        metrics.refusedEvents &+= 1
+        let connection = delivery.connections.records + Int(slot)
+        if connection.pointee.flags.contains(.standardInput) {
+            log.warning("standard input: \(fault.code): \(fault.message)")
+            return
+        }
+        let isOversized = fault.code == EventFault.Code.tooLarge.rawValue
+        guard connection.pointee.flags.contains(.acks) else {
+            if isOversized { endWhenSent(slot) }
+            return
+        }
+        scratch.removeAll(keepingCapacity: true)
+        fault.append(to: &scratch)
+        sayScratch(slot)
+        if isOversized { endWhenSent(slot) }
+    }
+
+    /// A plain line becomes `{"type":"line","text":…}`; what is not UTF-8 in it becomes U+FFFD.
+    private func takeText(_ slot: UInt32, _ line: Span<UInt8>) {
+        var text = line
+        if !text.isEmpty, text[text.count - 1] == UInt8(ascii: "\r") { text = text.extracting(droppingLast: 1) }
+        if text.isEmpty { return }
+        scratch.removeAll(keepingCapacity: true)
+        scratch.append(text: "{\"type\":\"line\",\"text\":\"")
+        if UTF8Check.isValid(text) {
+            JSONText.appendEscaped(text, to: &scratch)
+        } else {
+            let repaired = UTF8Check.repair(text)
+            JSONText.appendEscaped(repaired.span, to: &scratch)
+        }
+        scratch.append(text: "\"}")
+        do throws(PublishFault) {
+            let event = scratch
+            let destination = Destination.channel(delivery.connections[slot].group)
+            defer { hub.discardStaged() }
+            try stage(event.span, rules: eventRules(of: destination))
+            _ = try publishStaged(to: destination)
+        } catch {
+            refuseLine(slot, error)
+        }
+    }
+
+    // MARK: Standard input
+
+    /// Reads events, or plain lines, from a descriptor: a producer piped into the server.
+    func readStandardInput(_ descriptor: Int32, asText: Bool) throws(SystemError) {
+        let socket = try loop.adopt(descriptor: descriptor)
+        guard let channel = hub.channel(.standard) else { preconditionFailure("the first channel always fits") }
+        delivery.connections.open(socket, phase: .ingest, transport: .ingest)
+        delivery.connections[socket.slot].group = channel
+        delivery.connections[socket.slot].flags.formUnion([.channelFixed, .firstSeen, .standardInput])
+        if asText { delivery.connections[socket.slot].flags.insert(.plainText) }
+        loop.receive(socket)
+    }
+}

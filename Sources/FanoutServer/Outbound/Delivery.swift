@@ -1,0 +1,153 @@
+/// From rings to sockets: queues bytes for connections, sends them once per turn, and accounts for what was taken.
+
+import Reactor
+import Wire
+
+/// Everything that goes out goes through here. One send per connection is in flight at most; what is queued during a
+/// turn leaves together in the next one. Loop thread only.
+final class Delivery {
+    /// Pieces in one send: the reactor's `gather` holds as many.
+    static let piecesMax = 16
+    /// Bytes in one send, so that one reader's backlog cannot take a turn for itself.
+    static let sendBytesMax: UInt32 = 256 * 1024
+    /// Sends started in one turn; the rest go in the next, in order.
+    static let sendsPerTurnMax = 4096
+
+    let loop: EventLoop
+    // Without run-time checks of exclusivity, which would cost each delivery several calls. No access to one of these
+    // lasts while another to the same one begins: a ring that works on `blocks` calls back to closures that touch `log`
+    // alone, and nothing else that is called with one of them calls back.
+    @exclusivity(unchecked) var connections: ConnectionTable
+    @exclusivity(unchecked) var log = FrameLog()
+    @exclusivity(unchecked) var blocks = RunBlocks()
+    @exclusivity(unchecked) var queue = FlushQueue()
+    @exclusivity(unchecked) private(set) var counters = Counters()
+    /// Sends that the reactor has.
+    @exclusivity(unchecked) private(set) var sendsInFlight = 0
+
+    struct Counters {
+        var bytesSent: UInt64 = 0
+        var deliveries: UInt64 = 0
+        var sends: UInt64 = 0
+    }
+
+    init(loop: EventLoop) {
+        self.loop = loop
+        connections = ConnectionTable(capacity: loop.capacity)
+    }
+
+    // MARK: Queueing
+
+    /// Queues bytes for one connection: copied once, behind everything already queued. They count against no limit.
+    func say(_ slot: UInt32, _ bytes: Span<UInt8>) {
+        guard !bytes.isEmpty else { return }
+        queueRun(log.writeControl(bytes), for: slot)
+    }
+
+    /// Queues a run for one connection.
+    func queueRun(_ run: OutboundRun, for slot: UInt32) {
+        let connection = connections.records + Int(slot)
+        precondition(connection.pointee.phase != .free, "bytes for a connection that does not exist")
+        if connection.pointee.ring.isEmpty { connection.pointee.waitingSince = UInt32(truncatingIfNeeded: loop.now) }
+        if connection.pointee.ring.append(run, blocks: &blocks) { log.segments[run.segment].references += 1 }
+        queue.append(slot, in: connections.records)
+    }
+
+    /// Counts events that were queued for subscribers.
+    @inline(__always)
+    func countDeliveries(_ count: Int) { counters.deliveries &+= UInt64(count) }
+
+    // MARK: Sending
+
+    /// Starts the sends of this turn. True if some had to wait for the next.
+    func flush() -> Bool {
+        let records = connections.records
+        for _ in 0..<Self.sendsPerTurnMax {
+            guard let slot = queue.popFirst(in: records) else { return false }
+            startSend(slot)
+        }
+        return queue.count > 0
+    }
+
+    private func startSend(_ slot: UInt32) {
+        let connection = connections.records + Int(slot)
+        guard !connection.pointee.flags.contains(.sending), connection.pointee.phase != .closing,
+            !connection.pointee.ring.isEmpty
+        else { return }
+        var planned: UInt32 = 0
+        loop.gather.removeAll()
+        let table = log.segments.unsafeTable
+        connection.pointee.ring.forEachFirst(runsMax: Self.piecesMax, bytesMax: Self.sendBytesMax, blocks: blocks) {
+            loop.gather.append(UnsafeRawPointer(table[Int($0.segment)].base + Int($0.start)), Int($0.count))
+            planned += $0.count
+        }
+        connection.pointee.inFlight = planned
+        connection.pointee.flags.insert(.sending)
+        sendsInFlight &+= 1
+        counters.sends &+= 1
+        loop.send(connections.socket(slot))
+    }
+
+    /// What happened to the ring when a send completed.
+    enum AfterSend { case empty, more }
+
+    /// Takes the bytes that the socket took off the ring and queues the connection again if any are left.
+    func sent(_ slot: UInt32, count: UInt32) -> AfterSend {
+        let connection = connections.records + Int(slot)
+        precondition(connection.pointee.flags.contains(.sending), "a send completed that was not in flight")
+        precondition(count <= connection.pointee.inFlight, "more bytes were taken than were offered")
+        sendEnded(slot)
+        counters.bytesSent &+= UInt64(count)
+        if count == connection.pointee.ring.byteCount {
+            connection.pointee.ring.drain(blocks: &blocks) { log.segments.release($0.segment) }
+            connection.pointee.pendingEvents = 0
+            connection.pointee.sentSeq = connection.pointee.queuedSeq
+            return .empty
+        }
+        if count > 0 {
+            connection.pointee.waitingSince = UInt32(truncatingIfNeeded: loop.now)
+            noteProgress(connection, count)
+        }
+        queue.append(slot, in: connections.records)
+        return .more
+    }
+
+    /// The reactor no longer has a send of this connection.
+    @inline(__always)
+    func sendEnded(_ slot: UInt32) {
+        let connection = connections.records + Int(slot)
+        guard connection.pointee.flags.contains(.sending) else { return }
+        connection.pointee.flags.remove(.sending)
+        connection.pointee.inFlight = 0
+        sendsInFlight &-= 1
+    }
+
+    /// A partial send: finds the last event that went out whole. Only connections with a backlog come here.
+    private func noteProgress(_ connection: UnsafeMutablePointer<Connection>, _ count: UInt32) {
+        // A `$gap` that is queued may have taken it further than the events before it.
+        var sentSeq = connection.pointee.sentSeq
+        let ofFront = connection.pointee.ring.consume(count, blocks: &blocks) { run in
+            if let seq = log.segments[run.segment].lastEvent(after: run.start, by: run.end) {
+                sentSeq = max(sentSeq, seq)
+            }
+            log.segments.release(run.segment)
+        }
+        if ofFront > 0 {
+            let front = connection.pointee.ring.front
+            if let seq = log.segments[front.segment].lastEvent(after: front.start - ofFront, by: front.start) {
+                sentSeq = max(sentSeq, seq)
+            }
+        }
+        connection.pointee.sentSeq = sentSeq
+    }
+
+    // MARK: Ending
+
+    /// Gives back everything a connection held. Only when the reactor can no longer touch it.
+    func release(_ slot: UInt32) {
+        let connection = connections.records + Int(slot)
+        queue.remove(slot, in: connections.records)
+        connection.pointee.ring.drain(blocks: &blocks) { log.segments.release($0.segment) }
+        sendEnded(slot)
+    }
+}

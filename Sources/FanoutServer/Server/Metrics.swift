@@ -1,0 +1,142 @@
+/// What the server counts, and how `/metrics` says it.
+
+import Reactor
+import Wire
+
+/// Counters since the start. The ones of the data path are kept where it is: in `Delivery` and in the reactor.
+struct Metrics {
+    var accepted: UInt64 = 0
+    var acceptErrors: UInt64 = 0
+    var bytesReceived: UInt64 = 0
+    var requests: UInt64 = 0
+    var refusedRequests: UInt64 = 0
+    var eventsIn: UInt64 = 0
+    var refusedEvents: UInt64 = 0
+    /// Readers that passed a limit, and `$gap`s said.
+    var lagged: UInt64 = 0
+    var gaps: UInt64 = 0
+    var shed: UInt64 = 0
+    /// Streams ended, by reason and transport.
+    private(set) var closes: InlineArray<104, UInt64> = InlineArray(repeating: 0)
+    /// The longest turn, from its completions to its end, since the metrics were last read, and all of them together.
+    var turnMillisecondsMax: UInt64 = 0
+    var busyMilliseconds: UInt64 = 0
+    /// Answers by hundreds of the status: 1xx to 5xx.
+    private(set) var responses: InlineArray<6, UInt64> = InlineArray(repeating: 0)
+
+    mutating func closed(_ reason: EndReason, _ transport: Transport) {
+        closes[Self.place(reason, transport)] &+= 1
+    }
+
+    /// Streams ended for a reason on a transport.
+    func closed(_ reason: EndReason, on transport: Transport) -> UInt64 { closes[Self.place(reason, transport)] }
+
+    private static func place(_ reason: EndReason, _ transport: Transport) -> Int {
+        Int(reason.rawValue) * Transport.allCases.count + Int(transport.rawValue)
+    }
+
+    mutating func noteTurn(milliseconds: UInt64) {
+        turnMillisecondsMax = max(turnMillisecondsMax, milliseconds)
+        busyMilliseconds &+= milliseconds
+    }
+
+    mutating func responded(_ status: Int) { responses[min(5, status / 100)] &+= 1 }
+}
+
+/// Builds the Prometheus text format.
+private struct MetricsText {
+    var bytes: [UInt8] = []
+
+    mutating func family(_ name: StaticString, _ type: StaticString, _ help: StaticString) {
+        bytes.append(contentsOf: "# HELP \(name) \(help)\n# TYPE \(name) \(type)\n".utf8)
+    }
+
+    mutating func sample(_ name: StaticString, labels: String = "", _ value: UInt64) {
+        bytes.append(contentsOf: "\(name)\(labels.isEmpty ? "" : "{\(labels)}") \(value)\n".utf8)
+    }
+
+    mutating func sample(_ name: StaticString, thousandths value: UInt64) {
+        let fraction = String(value % 1000)
+        let zeros = String(repeating: "0", count: 3 - fraction.count)
+        bytes.append(contentsOf: "\(name) \(value / 1000).\(zeros)\(fraction)\n".utf8)
+    }
+
+    mutating func counter(_ name: StaticString, _ value: UInt64, _ help: StaticString) {
+        family(name, "counter", help)
+        sample(name, value)
+    }
+
+    mutating func gauge(_ name: StaticString, _ value: UInt64, _ help: StaticString) {
+        family(name, "gauge", help)
+        sample(name, value)
+    }
+}
+
+extension Engine {
+    /// The Prometheus text of everything that is counted. Labels come from closed sets only.
+    func metricsText() -> [UInt8] {
+        var text = MetricsText()
+        text.family("fanout_connections", "gauge", "Open connections by transport.")
+        for transport in Transport.allCases where transport != .listener {
+            text.sample(
+                "fanout_connections", labels: "transport=\"\(transport.label)\"",
+                UInt64(delivery.connections.counts[Int(transport.rawValue)]))
+        }
+        text.gauge("fanout_connections_max", UInt64(connectionsMax), "Connections that may be open.")
+        text.counter("fanout_accepted_total", metrics.accepted, "Connections accepted.")
+        text.counter("fanout_accept_errors_total", metrics.acceptErrors, "Times accepting stopped with an error.")
+        text.counter("fanout_shed_total", metrics.shed, "Requests turned away because no place was left.")
+        text.counter("fanout_events_in_total", metrics.eventsIn, "Events published.")
+        text.counter("fanout_events_refused_total", metrics.refusedEvents, "Events refused.")
+        text.counter("fanout_deliveries_total", delivery.counters.deliveries, "Events queued for subscribers.")
+        text.counter("fanout_bytes_sent_total", delivery.counters.bytesSent, "Bytes taken by sockets.")
+        text.counter("fanout_bytes_received_total", metrics.bytesReceived, "Bytes received.")
+        text.counter("fanout_laggards_total", metrics.lagged, "Times a reader fell behind its limits.")
+        text.counter("fanout_gaps_total", metrics.gaps, "$gap records: at the start of a stream, and after a lag.")
+        text.gauge("fanout_head_seq", hub.head, "Number of the newest event.")
+        text.gauge("fanout_channels", UInt64(hub.channels.count), "Channels that exist.")
+        text.family("fanout_closed_total", "counter", "Streams ended, by reason and transport.")
+        for reason in EndReason.allCases {
+            for transport in Transport.subscribers {
+                text.sample(
+                    "fanout_closed_total", labels: "reason=\"\(reason.why)\",transport=\"\(transport.label)\"",
+                    metrics.closed(reason, on: transport))
+            }
+        }
+        text.counter("fanout_http_requests_total", metrics.requests, "HTTP requests answered.")
+        text.counter("fanout_http_refused_total", metrics.refusedRequests, "HTTP requests that were not HTTP.")
+        text.family("fanout_http_responses_total", "counter", "HTTP answers by class of status.")
+        for hundreds in 1...5 {
+            text.sample("fanout_http_responses_total", labels: "class=\"\(hundreds)xx\"", metrics.responses[hundreds])
+        }
+        appendLoop(&text)
+        return text.bytes
+    }
+
+    private func appendLoop(_ text: inout MetricsText) {
+        let stats = loop.stats
+        text.counter("fanout_loop_ticks_total", stats.ticks, "Turns of the event loop.")
+        text.counter("fanout_loop_enters_total", stats.enters, "System calls that submitted or waited.")
+        text.counter("fanout_loop_completions_total", stats.completions, "Completions handled.")
+        text.counter(
+            "fanout_sends_total", delivery.counters.sends, "Sends started; divided by enters: sends per enter.")
+        text.family("fanout_sends_per_enter", "gauge", "Sends for each system call, since the start.")
+        text.sample("fanout_sends_per_enter", thousandths: delivery.counters.sends &* 1000 / max(1, stats.enters))
+        text.gauge(
+            "fanout_loop_lag_milliseconds", metrics.turnMillisecondsMax,
+            "The longest turn since the last look: how late anything else could be.")
+        metrics.turnMillisecondsMax = 0
+        text.counter("fanout_loop_busy_milliseconds_total", metrics.busyMilliseconds, "Time spent on completions.")
+        text.counter("fanout_short_sends_total", stats.shortSends, "Sends that were taken only in part.")
+        text.counter(
+            "fanout_receive_buffers_exhausted_total", stats.receiveBufferExhaustions,
+            "Times no receive buffer was free.")
+        text.gauge("fanout_pinned_bytes", UInt64(delivery.log.segments.bytesHeld), "Bytes of segments in use.")
+        text.gauge("fanout_input_buffers", UInt64(inputs.inUse), "Connections with input that is not whole.")
+        text.gauge("fanout_uptime_seconds", (loop.now - startedAt) / 1000, "Seconds since the start.")
+        text.family("fanout_io_backend", "gauge", "The I/O interface in use is 1.")
+        text.sample("fanout_io_backend", labels: "backend=\"\(loop.backendName)\"", 1)
+        text.family("fanout_build_info", "gauge", "Version.")
+        text.sample("fanout_build_info", labels: "version=\"\(Server.version)\"", 1)
+    }
+}

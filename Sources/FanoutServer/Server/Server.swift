@@ -1,0 +1,169 @@
+/// A server in a process: opens what the configuration names, runs the engine, leaves nothing behind.
+
+import Glibc
+import Reactor
+import Wire
+
+/// The fan-out server, as `fanout serve` runs it and as a program embeds it.
+///
+/// Make it and run it on the same thread: io_uring belongs to the thread that made it. Everything else that a program
+/// needs while it runs is `publisher`, which any thread may use.
+public final class Server {
+    /// The version of this software.
+    public static let version = "0.1.0"
+
+    /// Where a server can be reached: the ports as bound, the paths as made.
+    public struct Addresses: Sendable {
+        /// `ADDRESS:PORT` of the HTTP listener.
+        public var http: String
+        /// `ADDRESS:PORT` of the raw JSONL listener, if there is one.
+        public var jsonl: String?
+        /// The folder of sockets.
+        public var runtimeDirectory: String
+        /// Path of `events.socket`.
+        public var events: String { runtimeDirectory + "/events.socket" }
+        /// Path of `http.socket`.
+        public var httpSocket: String { runtimeDirectory + "/http.socket" }
+        /// Path of `ingest.socket`.
+        public var ingest: String { runtimeDirectory + "/ingest.socket" }
+    }
+
+    /// Publishes from any thread.
+    public let publisher: Publisher
+    /// Where the server listens.
+    public let addresses: Addresses
+    /// The I/O interface in use and the reason for it.
+    public var backendDescription: String { engine.loop.backendDescription }
+
+    private let engine: Engine
+
+    /// Opens the event loop and every socket. Connections are accepted once `run` is called.
+    ///
+    /// Throws a `StartError` whose message is one line and whose exit code follows sysexits. Raises the process's soft
+    /// limit of descriptors to the hard one and ignores SIGPIPE.
+    public init(_ configuration: Configuration) throws(StartError) {
+        let http = try Self.address(configuration.listen, flag: "--listen", configuration)
+        let jsonl = try configuration.jsonl.map { text throws(StartError) in
+            try Self.address(text, flag: "--jsonl", configuration)
+        }
+        signal(SIGPIPE, SIG_IGN)
+        let directory = configuration.runtimeDirectory ?? RuntimeDirectory.standard()
+        let sockets = try RuntimeSockets(directory)
+        let loop = try Self.makeLoop(configuration)
+        let inbox = Inbox()
+        var seed: UInt64 = 0
+        var epoch: UInt64 = 0
+        for word in [0, 1] {
+            let value = UInt64.random(in: 1...UInt64.max)
+            if word == 0 { seed = value } else { epoch = value }
+        }
+        let log = Log(
+            level: configuration.logLevel, seconds: { loop.now / 1000 }, write: Log.toStandardError)
+        let engine = try Engine(
+            configuration, loop: loop, epoch: Epoch(rawValue: epoch), seed: seed, log: log, inbox: inbox)
+        do throws(SystemError) {
+            try engine.listenPatiently(.http, at: http, milliseconds: Self.portPatienceMilliseconds)
+            if let jsonl {
+                try engine.listenPatiently(.jsonl, at: jsonl, milliseconds: Self.portPatienceMilliseconds)
+            }
+        } catch {
+            throw StartError(error.description, exitCode: .cannotCreate)
+        }
+        engine.sockets = consume sockets
+        try Self.openSockets(engine, configuration)
+        do throws(SystemError) {
+            if configuration.standardInput != .ignored {
+                try engine.readStandardInput(STDIN_FILENO, asText: configuration.standardInput == .text)
+            }
+            try loop.watchSignals([SIGTERM, SIGINT, SIGHUP])
+        } catch {
+            throw StartError(error.description, exitCode: .io)
+        }
+        inbox.attach(loop.wakeup)
+        publisher = Publisher(inbox: inbox)
+        addresses = Addresses(
+            http: engine.listeners[0].address.description,
+            jsonl: jsonl == nil ? nil : engine.listeners[1].address.description, runtimeDirectory: directory)
+        self.engine = engine
+    }
+
+    /// The line that says the server is ready: every address, and the I/O interface with the reason for it.
+    public var readyLine: String {
+        var line = "fanout \(Self.version) ready · http \(addresses.http)"
+        if let jsonl = addresses.jsonl { line += " · jsonl \(jsonl)" }
+        line += " · events \(addresses.events) · http \(addresses.httpSocket) · ingest \(addresses.ingest)"
+        for channel in engine.configuration.channels {
+            line += " · ingest \(addresses.runtimeDirectory)/ingest/\(channel).socket"
+        }
+        return line + " · \(backendDescription) · pid \(getpid())"
+    }
+
+    /// Serves until SIGTERM, SIGINT or the end of the input it was to end with. Returns the status to exit with.
+    public func run() -> Int32 {
+        if engine.configuration.writesReadyLine { Log.toStandardError(readyLine) }
+        while engine.turn(wait: true) {}
+        return engine.ending?.exitCode ?? 0
+    }
+
+    // MARK: Opening
+
+    /// How long an address in use is tried again. The folder's lock says that no server lives there any more, so its
+    /// sockets are waited for longer; a port may well be somebody else's, and who mistyped it should not wait.
+    private static let socketPatienceMilliseconds = 2000
+    private static let portPatienceMilliseconds = 300
+
+    private static func address(
+        _ text: String, flag: String, _ configuration: Configuration
+    ) throws(StartError) -> SocketAddress {
+        guard let address = SocketAddress(parsing: text), address.port != nil else {
+            throw StartError(
+                "\(flag) \(text) is not an address: write 127.0.0.1:7575 or [::1]:7575", exitCode: .configuration)
+        }
+        guard address.isLoopback || configuration.insecure else {
+            throw StartError(
+                "\(flag) \(text) would let the network read and publish, and nothing checks who comes in: bind a "
+                    + "loopback address behind a proxy, or say --insecure if that is meant",
+                exitCode: .configuration)
+        }
+        return address
+    }
+
+    private static func makeLoop(_ configuration: Configuration) throws(StartError) -> EventLoop {
+        var limit = rlimit()
+        getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+        limit.rlim_cur = limit.rlim_max
+        setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+        var loopConfiguration = LoopConfiguration()
+        // 64 descriptors are left for listeners, the loop itself and what an embedding program has open.
+        let descriptors = Int(clamping: min(limit.rlim_cur, 1 << 20)) - 64
+        loopConfiguration.socketsMax = max(64, descriptors)
+        loopConfiguration.backend =
+            switch configuration.io {
+            case .auto: .automatic
+            case .uring: .uring
+            case .epoll: .epoll
+            }
+        do throws(SystemError) {
+            return try EventLoop(loopConfiguration)
+        } catch {
+            throw StartError(error.description, exitCode: .io)
+        }
+    }
+
+    private static func openSockets(_ engine: Engine, _ configuration: Configuration) throws(StartError) {
+        try engine.openSocket(.events, "events.socket", patience: socketPatienceMilliseconds)
+        try engine.openSocket(.httpUnix, "http.socket", patience: socketPatienceMilliseconds)
+        guard let standard = engine.hub.channel(.standard) else { preconditionFailure("the first channel always fits") }
+        try engine.openSocket(
+            .ingest(channel: standard, fixed: false), "ingest.socket", patience: socketPatienceMilliseconds)
+        for text in configuration.channels {
+            guard let name = ChannelName(text), let channel = engine.hub.channel(name) else {
+                throw StartError("--channel \(text): not a channel's name", exitCode: .configuration)
+            }
+            let kind = Listener.Kind.ingest(channel: channel, fixed: true)
+            if !engine.listeners.contains(where: { $0.kind == kind }) {
+                try engine.openIngest(kind, name, patience: socketPatienceMilliseconds)
+            }
+        }
+    }
+}

@@ -1,0 +1,31 @@
+/// The forms of values that flags and the configuration file share.
+
+import Reactor
+import Wire
+
+/// Says whether a text has a form; what it means is for its reader.
+package enum ValueSyntax {
+    /// Whether `text` is `ADDRESS:PORT` with a numeric address or `localhost`.
+    package static func isAddress(_ text: String) -> Bool { SocketAddress(parsing: text) != nil }
+
+    /// Whether `text` names one channel.
+    package static func isChannelName(_ text: String) -> Bool { ChannelName(text) != nil }
+
+    /// Whether `text` is a channel or a pattern of channels.
+    package static func isChannelPattern(_ text: String) -> Bool { ChannelPattern(text) != nil }
+
+    /// Whether `text` says where a stream begins: `now`, `start`, `snapshot` or a cursor.
+    package static func isStart(_ text: String) -> Bool {
+        ["now", "start", "snapshot"].contains(text) || Cursor(text) != nil
+    }
+
+    /// Whether `text` is an origin as browsers write it, such as `https://app.example`.
+    package static func isOrigin(_ text: String) -> Bool {
+        let bytes = Array(text.utf8)
+        return WebOrigin.parse(bytes.span) != nil
+    }
+
+    /// What to say of a text that is not a pattern.
+    package static let patternAdvice =
+        "a channel pattern has parts of letters, digits and . _ ~ - joined by /; a part may be *, the last one **"
+}
