@@ -31,6 +31,7 @@ let package = Package(
         .testTarget(name: "FanoutServerTests", dependencies: ["FanoutServer", "Reactor", "Wire"]),
         .testTarget(name: "FanoutClientTests", dependencies: ["FanoutClient", "Wire"]),
         .testTarget(name: "CommandTests", dependencies: ["fanout", "HostEvents", "FanoutServer"]),
+        .testTarget(name: "SimulationTests", dependencies: ["FanoutServer", "Reactor", "Wire"]),
         .testTarget(name: "TidyTests"),
     ],
     swiftLanguageModes: [.v6]

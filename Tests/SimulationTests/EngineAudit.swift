@@ -1,0 +1,164 @@
+/// What must hold inside the server between any two turns.
+
+import Reactor
+
+@testable import FanoutServer
+
+/// Looks at every connection, ring, segment and list of an engine and says what does not agree.
+struct EngineAudit {
+    let engine: Engine
+    private var delivery: Delivery { engine.delivery }
+
+    init(_ engine: Engine) { self.engine = engine }
+
+    /// Everything that is wrong. `sightings` learns which states occur.
+    func faults(_ sightings: inout Sightings) -> [String] {
+        var faults: [String] = []
+        var references: [UInt32: UInt32] = [:]
+        var open = [Int](repeating: 0, count: Transport.allCases.count)
+        var inputs = 0
+        var members = 0
+        var deferred = 0
+        var blocksMin = 0
+        var blocksMax = 0
+        for slot in 0..<UInt32(delivery.connections.slotsUsed) {
+            let connection = delivery.connections[slot]
+            guard connection.phase != .free else { continue }
+            open[Int(connection.transport.rawValue)] += 1
+            if connection.input != Connection.none { inputs += 1 }
+            if connection.isLive, connection.group != Connection.none { members += 1 }
+            if connection.flags.contains(.inputDeferred) { deferred += 1 }
+            if connection.flags.contains(.skipping) { sightings.skipping += 1 }
+            if connection.flags.contains(.inputPaused) { sightings.paused += 1 }
+            let middle = max(0, Int(connection.ring.runCount) - 2)
+            if middle > 0 { sightings.middleRuns += 1 }
+            blocksMin += (middle + RunBlocks.runsPerBlock - 1) / RunBlocks.runsPerBlock
+            blocksMax += middle == 0 ? 0 : (middle + 2 * RunBlocks.runsPerBlock - 2) / RunBlocks.runsPerBlock
+            faults += ringFaults(slot, connection, &references)
+            faults += stateFaults(slot, connection)
+        }
+        sightings.deferred += deferred
+        if deferred != engine.deferred.count(where: { delivery.connections[$0].flags.contains(.inputDeferred) }) {
+            faults.append("\(deferred) connections are deferred, the list has \(engine.deferred)")
+        }
+        for transport in Transport.allCases
+        where delivery.connections.counts[Int(transport.rawValue)] != open[Int(transport.rawValue)] {
+            faults.append("the gauge of \(transport) is wrong")
+        }
+        if engine.inputs.inUse != inputs { faults.append("\(engine.inputs.inUse) input buffers for \(inputs)") }
+        if !(blocksMin...blocksMax).contains(delivery.blocks.inUse) {
+            faults.append("\(delivery.blocks.inUse) run blocks, \(blocksMin) to \(blocksMax) are needed")
+        }
+        return faults + groupFaults(members) + segmentFaults(references)
+    }
+
+    // MARK: One connection
+
+    private func ringFaults(
+        _ slot: UInt32, _ connection: Connection, _ references: inout [UInt32: UInt32]
+    ) -> [String] {
+        var bytes: UInt32 = 0
+        var runs: UInt32 = 0
+        var faults: [String] = []
+        connection.ring.forEachFirst(runsMax: .max, bytesMax: .max, blocks: delivery.blocks) { run in
+            bytes += run.count
+            runs += 1
+            references[run.segment, default: 0] += 1
+            if run.count == 0 || run.end > delivery.log.segments[run.segment].used {
+                faults.append("slot \(slot): a run \(run) beyond its segment")
+            }
+        }
+        if bytes != connection.ring.byteCount || runs != connection.ring.runCount {
+            faults.append("slot \(slot): the ring counts \(connection.ring.byteCount) bytes and has \(bytes)")
+        }
+        if connection.inFlight > connection.ring.byteCount {
+            faults.append("slot \(slot): more in flight than there is")
+        }
+        if connection.flags.contains(.sending) != (connection.inFlight > 0) {
+            faults.append("slot \(slot): \(connection.inFlight) bytes in flight, \(connection.flags)")
+        }
+        return faults
+    }
+
+    private func stateFaults(_ slot: UInt32, _ connection: Connection) -> [String] {
+        var faults: [String] = []
+        let socket = delivery.connections.socket(slot)
+        let flags = connection.flags
+        if connection.phase == .closing || connection.phase == .listener { return [] }
+        if flags.contains(.sending) != engine.loop.isSending(socket) {
+            faults.append("slot \(slot): sending is \(flags.contains(.sending)), the reactor says otherwise")
+        }
+        if !connection.ring.isEmpty, !flags.contains(.sending), !flags.contains(.queued),
+            !engine.starved.contains(slot)
+        {
+            faults.append("slot \(slot): bytes that nobody will send (\(connection.phase), \(flags))")
+        }
+        // One armed receive, unless the input is paused or over.
+        let shouldReceive = flags.isDisjoint(with: [.inputPaused, .peerEnded])
+        if engine.loop.isReceiving(socket) != shouldReceive {
+            faults.append("slot \(slot): receiving is \(!shouldReceive) in \(connection.phase), \(flags)")
+        }
+        // A pause ends when the answers are sent, or in the next turn.
+        if flags.contains(.inputPaused), !flags.contains(.inputDeferred), connection.ring.isEmpty {
+            faults.append("slot \(slot): paused for ever in \(connection.phase), \(flags)")
+        }
+        if flags.contains(.skipping), connection.isLive {
+            if connection.ring.isEmpty { faults.append("slot \(slot): skips with nothing to wait for") }
+            if engine.hub.subscriptions[connection.group].onLag != .gap {
+                faults.append("slot \(slot): skips uninvited")
+            }
+        }
+        if !connection.isLive, connection.phase != .ingest, connection.phase != .request,
+            connection.group != Connection.none
+        {
+            faults.append("slot \(slot): still in a group in \(connection.phase), \(flags)")
+        }
+        if connection.isLive {
+            if connection.group == Connection.none {
+                faults.append("slot \(slot): a live subscriber that gets nothing")
+            } else {
+                let list = engine.hub.subscriptions[connection.group].members[Int(connection.transport.format.rawValue)]
+                if connection.member >= list.count || list[Int(connection.member)] != slot {
+                    faults.append("slot \(slot): is not where its group has it")
+                }
+            }
+        }
+        return faults
+    }
+
+    // MARK: All together
+
+    private func groupFaults(_ members: Int) -> [String] {
+        var inGroups: Set<UInt32> = []
+        var listed = 0
+        for channel in 0..<UInt32(engine.hub.channels.count) {
+            for place in 0..<engine.hub.channels[channel].groups.count {
+                let group = engine.hub.channels[channel].groups[place]
+                if inGroups.insert(group).inserted { listed += engine.hub.subscriptions[group].memberCount }
+            }
+        }
+        // Groups that read no channel which exists yet are not seen here.
+        return listed <= members ? [] : ["\(listed) members in groups, \(members) subscribers"]
+    }
+
+    private func segmentFaults(_ rings: [UInt32: UInt32]) -> [String] {
+        var references = rings
+        var faults: [String] = []
+        for chain in 0..<4 where delivery.log.tails[chain] != .max {
+            references[delivery.log.tails[chain], default: 0] += 1
+        }
+        var bytes = 0
+        for (index, count) in references.sorted(by: { $0.key < $1.key }) {
+            let segment = delivery.log.segments[index]
+            let expected = count + (segment.chain == .constant ? 1 : 0)
+            if segment.references != expected {
+                faults.append("segment \(index): \(segment.references) references, \(expected) are in use")
+            }
+            if segment.chain != .constant { bytes += Int(segment.capacity) }
+        }
+        if bytes != delivery.log.segments.bytesHeld {
+            faults.append("\(delivery.log.segments.bytesHeld) bytes of segments are held, \(bytes) are in use")
+        }
+        return faults
+    }
+}

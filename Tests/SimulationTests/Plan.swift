@@ -1,0 +1,121 @@
+/// What kind of world a seed makes: how many clients, which limits, which faults.
+
+import Reactor
+
+@testable import FanoutServer
+
+/// Everything about a world that is drawn before it begins.
+struct Plan {
+    var steps: Int
+    var readersMax: Int
+    var publishersMax: Int
+    var itemsPerPublisher: Int
+    var batchMax: Int
+    var eventBytesMax: Int
+    var faults: SimulatedFaults
+    var kernelLimits = SimulatedKernel.Limits()
+    var onLag: Configuration.LagPolicy
+    var lagLimits = Configuration.LagLimits()
+    var heartbeatSeconds: Int
+    var connectionsMax: Int?
+    /// What a connection and a turn may take for themselves: little, so that pauses and deferrals are usual.
+    var shares = Engine.Shares()
+    /// Whether nothing in this world may make a reader that reads fall behind or lose its connection.
+    var isCalm = false
+    var hasVandals: Bool
+    var endsBySignal: Bool
+    /// Whether connections may be turned away for want of places.
+    var isTight: Bool { connectionsMax != nil }
+
+    init(_ random: inout SeededRandom, seed: UInt64) {
+        let size = random.below(100)
+        steps = size < 75 ? 100 + random.below(300) : size < 97 ? 200 + random.below(600) : 500 + random.below(1500)
+        readersMax = size < 75 ? 1 + random.below(8) : size < 97 ? 2 + random.below(14) : 8 + random.below(57)
+        publishersMax = size < 75 ? 1 + random.below(3) : 1 + random.below(8)
+        itemsPerPublisher = random.magnitude(4...255)
+        batchMax = random.magnitude(1...63)
+        eventBytesMax = random.chance(0.12) ? 65_536 : random.chance(0.4) ? 4096 : 126
+        onLag = random.chance(0.5) ? .close : .gap
+        heartbeatSeconds = 1 + random.below(3)
+        hasVandals = random.chance(0.3)
+        endsBySignal = random.chance(0.35)
+        faults = .none
+        kernelLimits.waitMillisecondsMax = UInt64(random.pick([10, 100, 1000]))
+        if random.chance(0.6) {
+            kernelLimits.receiveBufferBytes = random.magnitude(16...4095)
+            kernelLimits.receiveBufferCount = random.magnitude(1...15)
+        }
+        if random.chance(0.4) {
+            shares.answersPendingBytes = UInt32(random.magnitude(16...16_383))
+            shares.turnInputBytes = random.magnitude(16...16_383)
+            shares.turnDeliveries = UInt64(random.magnitude(4...255))
+        }
+        drawLag(&random)
+        drawFaults(&random, seed)
+        // Little room in the kernel, so that who does not read is soon behind.
+        if !isCalm, random.chance(0.6) { kernelLimits.pipeBytes = random.magnitude(64...1023) }
+        // Connections that break at every second step see little of a stream: in most worlds they live longer.
+        if random.chance(0.7) {
+            for fault in SimulatedFaults.Class.allCases where fault.cutsConnections { faults[fault] *= 0.03 }
+        }
+        if !isCalm, random.chance(0.15) { connectionsMax = 9 + random.below(4) }
+    }
+
+    private mutating func drawLag(_ random: inout SeededRandom) {
+        guard random.chance(0.8) else { return }
+        lagLimits.events = random.magnitude(2...31)
+        lagLimits.bytes = random.magnitude(256...8191)
+        if random.chance(0.5) { lagLimits.ageMilliseconds = random.magnitude(200...8191) }
+    }
+
+    private mutating func drawFaults(_ random: inout SeededRandom, _ seed: UInt64) {
+        switch random.below(10) {
+        case 0, 1:
+            // Nothing goes wrong and everything fits: then a reader that reads is never behind, whatever its limits.
+            isCalm = true
+            kernelLimits.pipeBytes = 4 << 20
+        case 2:
+            // Only what costs no time and no connection.
+            isCalm = true
+            lagLimits = Configuration.LagLimits()
+            for fault in SimulatedFaults.Class.allCases where Self.isHarmless(fault) && random.chance(0.5) {
+                faults[fault] = Double(random.magnitude(1...255)) / 1000
+            }
+        case 3, 4:
+            faults = .swarm(seed: seed, cuts: false)
+            kernelLimits.pipeBytes = random.magnitude(64...8191)
+        case 5:
+            faults = .only(random.pick(SimulatedFaults.Class.allCases), Double(random.magnitude(4...300)) / 1000)
+            kernelLimits.pipeBytes = random.magnitude(64...8191)
+        default:
+            faults = .swarm(seed: seed)
+            kernelLimits.pipeBytes = random.magnitude(64...8191)
+        }
+    }
+
+    private static func isHarmless(_ fault: SimulatedFaults.Class) -> Bool {
+        switch fault {
+        case .partialReceive, .receiveBuffersExhausted, .receiveEndsEarly, .shortSend, .sendTakesNothing,
+            .acceptOutOfDescriptors, .acceptNoMemory, .acceptEndsEarly, .interruptedOperation, .interruptedTurn,
+            .wallClockJump, .lateTimer:
+            true
+        default: false
+        }
+    }
+
+    /// The server's configuration.
+    var configuration: Configuration {
+        var configuration = Configuration()
+        configuration.heartbeatSeconds = heartbeatSeconds
+        configuration.onLag = onLag
+        configuration.limits = lagLimits
+        configuration.connectionsMax = connectionsMax
+        configuration.channelRules = Channels.names.map { name in
+            var rules = Configuration.ChannelRules()
+            if name == Channels.kindChannel { rules.discriminator = "kind" }
+            if name == Channels.timeChannel { rules.stamp = ["seq", "channel", "time"] }
+            return (name, rules)
+        }
+        return configuration
+    }
+}

@@ -1,0 +1,81 @@
+/// "Sometimes" points: what the worlds must have met, taken together, to have tested anything.
+
+import Reactor
+
+@testable import FanoutServer
+
+/// Counts over all worlds of a run.
+struct Sightings {
+    var worlds = 0
+    /// Covers every world's trace: equal for equal seeds, in every process and build.
+    var hash: UInt64 = 0
+    var steps = 0
+    var turns = 0
+    var virtualMilliseconds: UInt64 = 0
+    var published: UInt64 = 0
+    var resubscribes = 0
+    var answers = 0
+    var keepAlives = 0
+    var events = [Int](repeating: 0, count: Reader.Transport.allCases.count)
+    var largeEvents = 0
+    var byes: [UInt64: Int] = [:]
+    // The server's own counters and states.
+    var lagged: UInt64 = 0
+    var gaps: UInt64 = 0
+    var shed: UInt64 = 0
+    var slowCloses: UInt64 = 0
+    var shortSends: UInt64 = 0
+    var acceptErrors: UInt64 = 0
+    var buffersExhausted: UInt64 = 0
+    var paused = 0
+    var deferred = 0
+    var skipping = 0
+    var middleRuns = 0
+    var parkedSends = 0
+    var shutdowns = 0
+
+    mutating func noteEvent(_ transport: Reader.Transport, bytes: Int) {
+        events[Reader.Transport.allCases.firstIndex(of: transport)!] += 1
+        if bytes > 65_000 { largeEvents += 1 }
+    }
+
+    /// Adds what the server and the kernel counted in a world that is over.
+    mutating func note(_ engine: Engine, _ kernel: SimulatedKernel) {
+        worlds += 1
+        hash = (hash ^ kernel.trace.hash) &* 0x9e37_79b9_7f4a_7c15
+        published += engine.hub.head
+        lagged += engine.metrics.lagged
+        gaps += engine.metrics.gaps
+        shed += engine.metrics.shed
+        slowCloses += Transport.subscribers.reduce(0) { $0 + engine.metrics.closed(.slow, on: $1) }
+        shortSends += engine.loop.stats.shortSends
+        acceptErrors += engine.metrics.acceptErrors
+        buffersExhausted += engine.loop.stats.receiveBufferExhaustions
+        parkedSends += kernel.trace.sendsParked
+    }
+
+    /// Everything by name, in one order.
+    var all: [(name: String, count: UInt64)] {
+        var all: [(String, UInt64)] = [
+            ("lagged", lagged), ("gap", gaps), ("laggard-cut", slowCloses), ("skipping", UInt64(skipping)),
+            ("short-send", shortSends), ("parked-send", UInt64(parkedSends)), ("paused", UInt64(paused)),
+            ("deferred", UInt64(deferred)), ("middle-runs", UInt64(middleRuns)), ("shed", shed),
+            ("accept-error", acceptErrors), ("no-buffer", buffersExhausted), ("resubscribe", UInt64(resubscribes)),
+            ("keep-alive", UInt64(keepAlives)), ("answer", UInt64(answers)), ("large-event", UInt64(largeEvents)),
+            ("shutdown", UInt64(shutdowns)),
+        ]
+        for (place, transport) in Reader.Transport.allCases.enumerated() {
+            all.append(("\(transport)-event", UInt64(events[place])))
+        }
+        for code in [1001, 1003, 1008, 1013, 4008, 4408, 4410] as [UInt64] {
+            all.append(("bye-\(code)", UInt64(byes[code] ?? 0)))
+        }
+        return all
+    }
+
+    var line: String {
+        "simulation: \(worlds) worlds, \(steps) steps, \(turns) turns, \(virtualMilliseconds / 1000) virtual s, "
+            + "\(published) events, trace \(String(hash, radix: 16)); "
+            + all.map { "\($0.name) \($0.count)" }.joined(separator: ", ")
+    }
+}
