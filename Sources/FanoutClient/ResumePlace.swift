@@ -1,0 +1,61 @@
+/// Where a reader is in the stream: what it asks for when it comes back.
+
+import Wire
+
+/// Follows what arrives and knows the `from` that misses nothing.
+///
+/// On channels whose events carry no `seq` (`"stamp": []`) the place stays where it was, so a reader that comes back
+/// gets events again rather than missing some; a `$bye` tells the exact place there too.
+package struct ResumePlace {
+    /// What the user asked for; nil leaves it to the server.
+    private let asked: String?
+    /// The last place known.
+    package private(set) var cursor: Cursor?
+    /// The epoch of the events that arrive now.
+    private var epoch: Epoch?
+
+    /// Nothing has arrived yet.
+    package init(asked: String?) {
+        self.asked = asked
+    }
+
+    /// The `from` of the next connection.
+    package var from: String? { cursor?.description ?? asked }
+
+    /// A connection began, or the numbering changed.
+    package mutating func hello(epoch text: String, seq: UInt64) {
+        let bytes = Array(text.utf8)
+        guard let epoch = Epoch(bytes.span) else { return }
+        self.epoch = epoch
+        // Only a stream that begins at the head is there already; any other has its replay before it.
+        if cursor == nil, asked == nil || asked == "now" { cursor = Cursor(epoch: epoch, seq: seq) }
+    }
+
+    /// An event arrived.
+    package mutating func event(_ line: [UInt8]) {
+        guard let epoch, let seq = Self.stampedSeq(line) else { return }
+        // Numbers rise. One that does not is a snapshot's, or the producer's own where the server stamps nothing.
+        if let cursor, cursor.epoch == epoch, seq <= cursor.seq { return }
+        cursor = Cursor(epoch: epoch, seq: seq)
+    }
+
+    /// Events up to `to` were missed and the server has said so: they need not be asked for again.
+    package mutating func gap(epoch text: String?, to: UInt64?) {
+        guard let epoch, let to, text == nil || text == epoch.description else { return }
+        cursor = Cursor(epoch: epoch, seq: to)
+    }
+
+    /// The server closes after the event at `last`.
+    package mutating func bye(last text: String?) {
+        guard let text, let last = Cursor(text), last.epoch == epoch, last.seq > (cursor?.seq ?? 0) else { return }
+        cursor = last
+    }
+
+    /// The number of an event that begins with `{"seq":`.
+    package static func stampedSeq(_ line: [UInt8]) -> UInt64? {
+        let prefix = Array(#"{"seq":"#.utf8)
+        guard line.starts(with: prefix) else { return nil }
+        let digits = line[prefix.count...].prefix { $0 >= 0x30 && $0 <= 0x39 }
+        return digits.isEmpty ? nil : DecimalText.parse(digits.span)
+    }
+}
