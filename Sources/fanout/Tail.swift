@@ -1,0 +1,154 @@
+/// `fanout tail`: prints events as they happen.
+
+import FanoutClient
+import FanoutServer
+import Glibc
+
+/// What the flags of `tail` say.
+package struct TailOptions: Sendable {
+    var subscription = EventSubscription.Options()
+    /// Whether `$` records are printed beside events.
+    var printsControl = false
+    /// How many events to print; nil is all.
+    var count: Int?
+
+    package init() {}
+}
+
+/// The reader: its flags, and what it prints where.
+package enum Tail {
+    /// The flags and the help.
+    package static let table = CommandTable<TailOptions>(
+        name: "tail",
+        about:
+            "prints events as they happen, one line each, at once. When the connection ends it comes back by itself "
+            + "and goes on where it stopped; what could not be kept is named on standard error.",
+        usage: "[URL or SOCKET] [flags]",
+        flags: ServerAddress.flags(socket: "events.socket") + [
+            .value(
+                "channel", "PATTERN", in: "What", default: "every channel", repeats: true,
+                "Only events of channels like this: builds, host/*, sessions/**."
+            ) { options, text throws(FlagValueFault) in
+                guard ValueSyntax.isChannelPattern(text) else {
+                    throw FlagValueFault("'\(text)': \(ValueSyntax.patternAdvice)")
+                }
+                options.subscription.channels.append(text)
+            },
+            .value("types", "A,B", in: "What", default: "every type", "Only events of these kinds.") {
+                options, text throws(FlagValueFault) in
+                options.subscription.types = try FlagValue.text(text).split(separator: ",").map(String.init)
+            },
+            .value(
+                "from", "PLACE", in: "What", default: "now",
+                "Where to begin: now, start (the oldest event held), or a cursor such as an ack or $bye names."
+            ) { options, text throws(FlagValueFault) in
+                guard ValueSyntax.isStart(text) else {
+                    throw FlagValueFault("needs now, start or a cursor such as 9f86d081884c7d65-42, not '\(text)'")
+                }
+                options.subscription.from = text
+            },
+            .toggle(
+                "control", in: "Output",
+                "Prints $hello, $gap, $bye and $ping too. Otherwise gaps and ends are told on standard error."
+            ) { $0.printsControl = $1 },
+            .toggle("once", in: "Output", "Ends after one event, like --count 1.") { $0.count = $1 ? 1 : nil },
+            .value("count", "N", in: "Output", default: "no end", "Ends after N events.") {
+                options, text throws(FlagValueFault) in
+                options.count = try FlagValue.integer(text, 1...Int(Int32.max))
+            },
+            .toggle("no-reconnect", in: "Output", "Ends when the connection does, with exit code 69.") {
+                $0.subscription.reconnects = !$1
+            },
+        ],
+        plainArgumentsMax: 1,
+        examples: [
+            ("fanout tail", "Everything that this user's server on this machine sends."),
+            ("fanout tail --channel 'host/*' | jq -c .type", "A part of it, as another program's input."),
+            ("fanout tail http://127.0.0.1:7575 --types deploy.started --once", "Waits for one event, then ends."),
+        ],
+        exitCodes: [
+            ExitCode.unavailable, ExitCode.inputOutput, ExitCode.protocolFault, ExitCode.configuration,
+            ExitCode.interrupted,
+        ])
+
+    private static let socket = "events.socket"
+
+    static func run(_ arguments: [String], environment: Environment) throws(CommandFault) -> Int32 {
+        let given = try table.read(arguments)
+        if given.wantsHelp { return Output.printHelp(table.helpText()) }
+        var options = TailOptions()
+        try table.apply(given, environment: environment, to: &options)
+        let endpoint = try ServerAddress.resolve(
+            table, given, environment: environment, plain: given.plain.first, socket: socket)
+        options.subscription.watchedDescriptor = STDOUT_FILENO
+        signal(SIGINT) { _ in _exit(ExitCode.interrupted) }
+        return try follow(endpoint, options)
+    }
+
+    private static func follow(_ endpoint: Endpoint, _ options: TailOptions) throws(CommandFault) -> Int32 {
+        var events = EventSubscription(endpoint, options.subscription)
+        var left = options.count
+        // A server that stays away is told of once, not at every attempt.
+        var lastReason: ClientError?
+        do throws(ClientError) {
+            while let item = try events.next() {
+                switch item {
+                case .event(let line):
+                    if let code = try print(line) { return code }
+                    if let count = left {
+                        if count == 1 { return ExitCode.success }
+                        left = count - 1
+                    }
+                case .control(let message, let line):
+                    lastReason = nil
+                    if options.printsControl {
+                        if let code = try print(line) { return code }
+                    } else if let text = readable(message) {
+                        Output.complain("fanout tail: \(text)")
+                    }
+                case .disconnected(let reason, let delay):
+                    if reason != lastReason {
+                        Output.complain("fanout tail: \(reason); trying again in \(seconds(delay)) s")
+                    }
+                    lastReason = reason
+                }
+            }
+            return ExitCode.success
+        } catch {
+            throw CommandFault(error.message, exitCode: error.exitCode)
+        }
+    }
+
+    /// Prints a line; the exit code if that ends the command.
+    private static func print(_ line: [UInt8]) throws(ClientError) -> Int32? {
+        switch Output.write(line + [UInt8(ascii: "\n")]) {
+        case .written: return nil
+        case .readerGone: return ExitCode.success
+        case .failed(let number):
+            Output.complain("fanout tail: cannot write: \(String(cString: strerror(number)))")
+            return ExitCode.inputOutput
+        }
+    }
+
+    /// What a person is told of a control record; nil where nothing needs to be said. Ends after which `tail` comes
+    /// back are told with the time it takes.
+    package static func readable(_ message: ControlMessage) -> String? {
+        switch message {
+        case .gap(let why, _, let from, let to, let dropped):
+            var text = "gap (\(why)): "
+            text += dropped.map { "\($0) event\($0 == 1 ? "" : "s") missed" } ?? "events were missed"
+            if let from, let to { text += from == to ? ", seq \(from)" : ", seq \(from) to \(to)" }
+            return text
+        case .bye(1000, let why, _, _):
+            return "the stream has ended (\(why))"
+        case .hello, .bye, .ping, .other:
+            return nil
+        }
+    }
+
+    /// Milliseconds as seconds with one digit, never less than 0.1.
+    package static func seconds(_ milliseconds: Int) -> String {
+        let tenths = max(1, (milliseconds + 50) / 100)
+        return "\(tenths / 10).\(tenths % 10)"
+    }
+}

@@ -1,0 +1,154 @@
+/// The configuration file: what is read, and every fault with its place.
+
+import FanoutServer
+import Testing
+
+@Suite("Configuration file")
+struct ConfigurationFileTests {
+    private func faults(_ text: String) -> [String] {
+        ConfigurationFile.parse(Array(text.utf8), named: "f").faults.map(\.description)
+    }
+
+    @Test("everything that this version knows is read")
+    func everything() throws {
+        let text = """
+            {"listen": "127.0.0.1:1", "jsonl": "[::1]:2", "runtime_dir": "/r", "io": "epoll", "heartbeat_s": 5,
+             "max_connections": 100, "on_lag": "gap", "limits": {"events": 10}, "allow_hosts": ["h"],
+             "allow_origins": ["https://o"], "log_level": "debug",
+             "channels": {
+               "dash": {"stamp": ["seq", "time"], "discriminator": "kind", "control": "off", "on_lag": "close",
+                        "limits": {"events": 1, "bytes": 2, "age_ms": 3}, "from": "start"},
+               "a/**": {"stamp": []}}}
+            """
+        let (configuration, faults) = ConfigurationFile.parse(Array(text.utf8), named: "f")
+        #expect(faults == [])
+        #expect(configuration.listen == "127.0.0.1:1")
+        #expect(configuration.jsonl == "[::1]:2")
+        #expect(configuration.runtimeDirectory == "/r")
+        #expect(configuration.io == .epoll)
+        #expect(configuration.heartbeatSeconds == 5)
+        #expect(configuration.connectionsMax == 100)
+        #expect(configuration.onLag == .gap)
+        #expect(configuration.limits.events == 10)
+        #expect(configuration.limits.bytes == 1 << 20)
+        #expect(configuration.allowedHosts == ["h"])
+        #expect(configuration.allowedOrigins == ["https://o"])
+        #expect(configuration.logLevel == .debug)
+        try #require(configuration.channelRules.map(\.pattern) == ["dash", "a/**"])
+        let dash = configuration.channelRules[0].rules
+        #expect(dash.stamp == ["seq", "time"])
+        #expect(dash.discriminator == "kind")
+        #expect(!dash.control)
+        #expect(dash.onLag == .close)
+        #expect(dash.limits?.events == 1)
+        #expect(dash.limits?.bytes == 2)
+        #expect(dash.limits?.ageMilliseconds == 3)
+        #expect(dash.from == .start)
+        #expect(configuration.channelRules[1].rules.stamp == [])
+        #expect(configuration.channelRules[1].rules.onLag == nil)
+    }
+
+    @Test("an empty object is a right configuration")
+    func empty() {
+        #expect(faults("{}") == [])
+    }
+
+    @Test("a channel's limits begin with the file's, wherever those stand")
+    func limitsOrder() {
+        let text = #"{"channels":{"a":{"limits":{"bytes":5}}},"limits":{"events":7}}"#
+        let rules = ConfigurationFile.parse(Array(text.utf8), named: "f").configuration.channelRules[0].rules
+        #expect(rules.limits?.events == 7)
+        #expect(rules.limits?.bytes == 5)
+    }
+
+    @Test("all faults are said, in the order of their places")
+    func allFaults() {
+        let text = """
+            {
+              "lisen": "127.0.0.1:1",
+              "io": "kqueue",
+              "channels": {"a//b": {"retention": {}, "stamp": ["seq", "seq", 1]}, "ö": {}},
+              "data": "/x",
+              "heartbeat_s": 1.5, "heartbeat_s": 2,
+              "limits": [], "listen": "7575"
+            }
+            """
+        #expect(
+            faults(text) == [
+                "f:2:3: unknown key 'lisen', did you mean 'listen'?",
+                #"f:3:9: 'io' must be one of "auto", "io_uring", "epoll""#,
+                "f:4:16: 'a//b' is not a pattern: \(ValueSyntax.patternAdvice)",
+                "f:4:25: the key 'retention' is not supported by this version: remove it",
+                "f:4:59: 'stamp': 'seq' stands here twice",
+                "f:4:66: 'stamp' must hold strings, not a number",
+                "f:4:71: 'ö' is not a pattern: \(ValueSyntax.patternAdvice)",
+                "f:5:3: the key 'data' is not supported by this version: remove it",
+                "f:6:18: 'heartbeat_s' must be a whole number from 1 to 3600",
+                "f:6:23: the key 'heartbeat_s' stands here twice",
+                "f:7:13: 'limits' must be an object, not an array",
+                "f:7:27: 'listen' must be ADDRESS:PORT, such as 127.0.0.1:7575 or [::1]:7575, not '7575'",
+            ])
+    }
+
+    @Test(
+        "what is not JSON is said with its place and a guess",
+        arguments: [
+            ("{\"a\":1,}", "f:1:8: not valid JSON at '}': is there a comma too many before it?"),
+            ("{\n  // no\n}", "f:2:3: not valid JSON at '/': JSON has no comments"),
+            ("{'a':1}", "f:1:2: not valid JSON at ''': strings stand between double quotes"),
+            ("{\"a\":", "f:1:6: not valid JSON: the file ends too early"),
+            ("", "f:1:1: not valid JSON: the file ends too early"),
+            ("[]", "f:1:1: a configuration must be an object, not an array"),
+        ])
+    func syntax(text: String, fault: String) {
+        #expect(faults(text) == [fault])
+    }
+
+    @Test(
+        "what a later version will know is told apart from what nobody knows",
+        arguments: ["data", "routes", "ingest"])
+    func laterKeys(key: String) {
+        #expect(faults("{\"\(key)\":1}") == ["f:1:2: the key '\(key)' is not supported by this version: remove it"])
+    }
+
+    @Test(
+        "the same for a channel's keys",
+        arguments: ["visible", "retention", "state", "terminal", "schema", "schema_mode"])
+    func laterChannelKeys(key: String) {
+        #expect(
+            faults("{\"channels\":{\"a\":{\"\(key)\":1}}}")
+                == ["f:1:19: the key '\(key)' is not supported by this version: remove it"])
+    }
+
+    @Test("values of a later version are told apart too")
+    func laterValues() {
+        #expect(faults(#"{"on_lag":"conflate"}"#) == ["f:1:11: 'on_lag': 'conflate' is not supported by this version"])
+        #expect(
+            faults(#"{"channels":{"a":{"from":"snapshot"}}}"#)
+                == ["f:1:26: 'from': 'snapshot' is not supported by this version"])
+    }
+
+    @Test("no bytes in a file trap, and each fault has a place")
+    func noise() {
+        var generator = SystemRandomNumberGenerator()
+        let sample = Array(
+            #"{"listen":"127.0.0.1:1","limits":{"events":1},"channels":{"a/*":{"stamp":["seq"],"from":"now"}}}"#
+                .utf8)
+        for _ in 0..<3_000 {
+            var text = sample
+            for _ in 0..<Int.random(in: 1...3, using: &generator) {
+                let index = Int.random(in: 0..<text.count, using: &generator)
+                text[index] = Bool.random(using: &generator) ? UInt8.random(in: 0...255, using: &generator) : text[0]
+            }
+            for fault in ConfigurationFile.parse(text, named: "f").faults { #expect(fault.place != nil) }
+        }
+    }
+
+    @Test("a file that cannot be read is one fault without a place")
+    func missing() {
+        #expect(
+            ConfigurationFile.read("/does/not/exist").faults.map(\.description)
+                == ["/does/not/exist: cannot be read: No such file or directory"])
+        #expect(ConfigurationFile.read("/").faults.count == 1)
+    }
+}
