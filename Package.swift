@@ -25,6 +25,7 @@ let package = Package(
         .executableTarget(name: "fanout", dependencies: ["FanoutServer", "FanoutClient", "HostEvents", "CLinux"]),
         .executableTarget(
             name: "echo-server", dependencies: ["Reactor", "Wire"], path: "examples/echo", exclude: ["README.md"]),
+        .executableTarget(name: "embed-example", dependencies: ["FanoutServer"], path: "examples/embed"),
         .executableTarget(name: "fanout-readers", dependencies: ["CLinux"], path: "bench/Readers"),
         .testTarget(name: "WireTests", dependencies: ["Wire"]),
         .testTarget(name: "ReactorTests", dependencies: ["Reactor", "CLinux"]),

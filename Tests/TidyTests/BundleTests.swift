@@ -1,4 +1,0 @@
-import Testing
-
-@Test("the test bundle loads")
-func bundleLoads() {}
