@@ -1,0 +1,27 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// Fuzzers for Wire, a package of their own because they need unsafe flags, which a package that others build may not
+// have. `package` declarations are visible in one package only, so Wire and CDigest are compiled here once more, as
+// targets of this package, from the same files: Sources/Wire and Sources/CDigest are symbolic links to them. That also
+// instruments Wire for coverage and for AddressSanitizer without a word about either in the package proper.
+//
+// Only Wire is instrumented for coverage: what the fuzzer looks for is new ways through Wire, not through the readers
+// that Wire is compared with. Nothing of it may be inlined into them, or it would be lost to the count.
+let sanitize = ["-sanitize=fuzzer,address"]
+let wireSettings: [SwiftSetting] = [.unsafeFlags(sanitize + ["-disable-cmo"])]
+
+let package = Package(
+    name: "fanout-fuzz",
+    targets: [
+        .target(name: "CDigest", linkerSettings: [.linkedLibrary(":libcrypto.a")]),
+        .target(name: "CLibFuzzer"),
+        .target(name: "Wire", dependencies: ["CDigest"], swiftSettings: wireSettings),
+        .executableTarget(
+            name: "fuzz", dependencies: ["Wire", "CLibFuzzer"], path: "Sources/Fuzz",
+            swiftSettings: [.unsafeFlags(["-sanitize=address"])],
+            // gold crashes on the sanitizers' sections.
+            linkerSettings: [.unsafeFlags(sanitize + ["-use-ld=lld"])]),
+    ],
+    swiftLanguageModes: [.v6]
+)
