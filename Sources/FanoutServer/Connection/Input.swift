@@ -4,6 +4,7 @@ import Reactor
 import Wire
 
 extension Engine {
+    /// Bytes came in, or the end of them.
     func received(_ slot: UInt32, _ completion: Completion) {
         guard completion.result > 0 else {
             inputEnded(slot, error: completion.result)

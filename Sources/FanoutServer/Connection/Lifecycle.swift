@@ -4,7 +4,7 @@ import Reactor
 import Wire
 
 // ```
-//  subscriber --bye--> (flush) --> draining --peer ends, or 2 s--> closing --.closed--> free
+//  subscriber --bye--> (flush) --> draining --peer ends, or 30 s--> closing --.closed--> free
 //  request  --endWhenSent--^          any --close--------------------^
 // ```
 extension Engine {

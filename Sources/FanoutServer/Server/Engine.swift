@@ -19,7 +19,8 @@ final class Engine {
         static let idleMilliseconds: UInt64 = 75_000
         /// `$bye` waits this long for a reader that has stopped.
         static let byeMilliseconds: UInt64 = 30_000
-        /// A peer gets this long to take the last bytes and end its side.
+        /// How often it is looked whether a peer has taken its last bytes; one that has, and has not ended its side by
+        /// then, is closed.
         static let drainMilliseconds: UInt64 = 2_000
         /// What a subscriber may write: 64 KiB in 10 s, 100 WebSocket control frames in a second.
         static let inputWindowBytes: UInt32 = 64 * 1024
