@@ -1,8 +1,12 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
+// Sources/Planted says what this is for. Such a build has the server and its simulation, and nothing else.
+let isPlanted = Context.environment["FANOUT_PLANTED"] == "1"
+
 // Dependencies point one way: CIOUring, CLinux ← Reactor ← FanoutServer ← fanout, with Wire (pure functions over bytes)
-// beside Reactor. The libraries come from Debian: liburing-dev and libssl-dev, both linked statically.
+// beside Reactor, and Planted, which is empty in every ordinary build, below both. The libraries come from Debian:
+// liburing-dev and libssl-dev, both linked statically.
 let package = Package(
     name: "fanout",
     products: [
@@ -15,10 +19,11 @@ let package = Package(
         .target(name: "CLinux"),
         .target(name: "CDigest", linkerSettings: [.linkedLibrary(":libcrypto.a")]),
         .target(name: "CWebPage", exclude: ["page.html", "page.css", "page.js", "fanout.js"]),
-        .target(name: "Wire", dependencies: ["CDigest"]),
-        .target(name: "Reactor", dependencies: ["CIOUring", "CLinux"]),
+        .target(name: "Planted", swiftSettings: isPlanted ? [.define("PLANTED")] : []),
+        .target(name: "Wire", dependencies: ["CDigest", "Planted"]),
+        .target(name: "Reactor", dependencies: ["CIOUring", "CLinux", "Planted"]),
         .target(
-            name: "FanoutServer", dependencies: ["Reactor", "Wire", "CWebPage"],
+            name: "FanoutServer", dependencies: ["Reactor", "Wire", "CWebPage", "Planted"],
             swiftSettings: [.enableExperimentalFeature("Lifetimes")]),
         .target(name: "FanoutClient", dependencies: ["Wire", "CLinux"]),
         .target(name: "HostEvents", dependencies: ["Wire"]),
@@ -28,7 +33,7 @@ let package = Package(
         .executableTarget(name: "embed-example", dependencies: ["FanoutServer"], path: "examples/embed"),
         .executableTarget(name: "fanout-readers", dependencies: ["CLinux"], path: "bench/Readers"),
         .testTarget(name: "WireTests", dependencies: ["Wire"]),
-        .testTarget(name: "ReactorTests", dependencies: ["Reactor", "CLinux"]),
+        .testTarget(name: "ReactorTests", dependencies: ["Reactor", "CIOUring", "CLinux"]),
         .testTarget(name: "FanoutServerTests", dependencies: ["FanoutServer", "Reactor", "Wire"]),
         .testTarget(name: "FanoutClientTests", dependencies: ["FanoutClient", "Wire"]),
         .testTarget(name: "CommandTests", dependencies: ["fanout", "HostEvents", "FanoutServer"]),
@@ -37,3 +42,11 @@ let package = Package(
     ],
     swiftLanguageModes: [.v6]
 )
+
+if isPlanted {
+    let kept: Set = [
+        "CIOUring", "CLinux", "CDigest", "CWebPage", "Planted", "Wire", "Reactor", "FanoutServer", "SimulationTests",
+    ]
+    package.targets.removeAll { !kept.contains($0.name) }
+    package.products = []
+}

@@ -1,5 +1,7 @@
 /// What can go wrong between a client and its server.
 
+import Wire
+
 /// An error of `EventSubscription` or `EventEmitter`.
 public struct ClientError: Error, Sendable, Equatable, CustomStringConvertible {
     /// What kind of failure it is: what a program decides by.
@@ -26,10 +28,10 @@ public struct ClientError: Error, Sendable, Equatable, CustomStringConvertible {
     /// One line for a person: what, where, and what to do.
     public let message: String
 
-    /// An error with its line.
+    /// An error with its line. What a server says may be in it: control characters are escaped, and it is cut.
     public init(_ kind: Kind, _ message: String) {
         self.kind = kind
-        self.message = message
+        self.message = OneLine.of(message)
     }
 
     /// The line for a person.

@@ -46,11 +46,11 @@ public enum ControlMessage: Sendable, Equatable {
                 heartbeatSeconds: tree["heartbeat_s"]?.integer)
         case "$gap":
             return .gap(
-                why: tree["why"]?.string ?? "", epoch: tree["epoch"]?.string, from: number(tree["from"]),
+                why: word(tree["why"]), epoch: tree["epoch"]?.string, from: number(tree["from"]),
                 to: number(tree["to"]), dropped: number(tree["dropped"]))
         case "$bye":
             return .bye(
-                code: tree["code"]?.integer ?? 0, why: tree["why"]?.string ?? "", last: tree["last"]?.string,
+                code: tree["code"]?.integer ?? 0, why: word(tree["why"]), last: tree["last"]?.string,
                 retryMilliseconds: tree["retry_ms"]?.integer)
         case "$ping":
             return .ping
@@ -58,6 +58,9 @@ public enum ControlMessage: Sendable, Equatable {
             return .other(name: name)
         }
     }
+
+    /// A word that programs print as it is.
+    private static func word(_ tree: JSONTree?) -> String { OneLine.of(tree?.string ?? "") }
 
     private static func number(_ tree: JSONTree?) -> UInt64? {
         if case .number(let text)? = tree?.value { UInt64(text) } else { nil }

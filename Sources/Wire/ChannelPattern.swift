@@ -66,6 +66,39 @@ package struct ChannelPattern: Hashable, Sendable, CustomStringConvertible {
 
     package var description: String { String(decoding: bytes, as: UTF8.self) }
 
+    /// One segment of a pattern.
+    package enum Part: Equatable, Sendable {
+        /// `**`, the last one.
+        case rest
+        /// `*`.
+        case any
+        /// A name; its place in the pattern's bytes.
+        case name(Range<Int>)
+    }
+
+    /// The segments, first to last.
+    package struct Parts: IteratorProtocol {
+        private let bytes: [UInt8]
+        private var start = 0
+
+        fileprivate init(_ bytes: [UInt8]) { self.bytes = bytes }
+
+        /// The next segment, nil after the last.
+        package mutating func next() -> Part? {
+            guard start <= bytes.count else { return nil }
+            let end = ChannelSegment.end(bytes.span, start)
+            defer { start = end + 1 }
+            switch Segment(bytes.span, start..<end) {
+            case .rest: return .rest
+            case .any: return .any
+            case .literal: return .name(start..<end)
+            }
+        }
+    }
+
+    /// The segments, first to last.
+    package var segments: Parts { Parts(bytes) }
+
     /// Whether the pattern names this channel. Linear in the length of both; does not allocate.
     package func matches(_ name: ChannelName) -> Bool {
         if isLiteral { return bytes == name.bytes }

@@ -1,3 +1,7 @@
+// The lines of a request head below the first one.
+
+import Planted
+
 /// Walks the field lines of a head, strictly (RFC 9112 section 5), without allocating.
 package struct HTTPFieldLines: BitwiseCopyable, Sendable {
     /// One field: a name that is a token, a value without surrounding blanks, which may be empty.
@@ -19,7 +23,7 @@ package struct HTTPFieldLines: BitwiseCopyable, Sendable {
     package mutating func next(_ bytes: Span<UInt8>) throws(HTTPFault) -> Field? {
         let start = offset
         let end = try HTTPFieldLines.lineEnd(bytes, from: start)
-        offset = end + 2
+        offset = end + (isPlanted("bareLineFeedAccepted") && bytes[end] == ASCII.lineFeed ? 1 : 2)
         if end == start { return nil }
         var colon = start
         while colon < end, ASCII.isToken(bytes[colon]) { colon += 1 }
@@ -38,6 +42,7 @@ package struct HTTPFieldLines: BitwiseCopyable, Sendable {
                 index += 1
                 continue
             }
+            if byte == ASCII.lineFeed, isPlanted("bareLineFeedAccepted") { return index }
             if byte == ASCII.lineFeed { throw .bareLineFeed }
             guard byte == ASCII.carriageReturn else { throw .controlByte }
             guard index + 1 < bytes.count else { break }

@@ -1,3 +1,7 @@
+// Where a request head ends.
+
+import Planted
+
 /// Finds where a request's head ends, over any number of partial reads.
 ///
 /// Each byte is looked at once, however the head is cut into pieces: the framer remembers how far it has searched, and
@@ -70,6 +74,8 @@ package struct HTTPHeadFramer: BitwiseCopyable, Sendable {
             guard Int(fields) < limits.fieldsMax else { throw .headTooLarge("the request has too many header fields") }
             fields &+= 1
             place = .field
+        case .field where byte == ASCII.lineFeed && isPlanted("bareLineFeedAccepted"):
+            place = .fieldStart
         case .field:
             if byte == ASCII.carriageReturn { place = .fieldReturn } else { try expectContent(byte) }
         case .requestLineReturn, .fieldReturn:

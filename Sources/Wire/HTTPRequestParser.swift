@@ -1,3 +1,7 @@
+// What a request head says.
+
+import Planted
+
 /// From a head's bytes to `HTTPRequestHead`: the field lines and what they mean together.
 ///
 /// Where RFC 9112 leaves a choice this takes the strict one, because every leniency is a place where a proxy in front
@@ -62,7 +66,9 @@ extension HTTPRequestHead {
             guard host == nil else { throw .badHost("there is more than one Host field") }
             host = value
         case .contentLength:
-            guard facts.contentLength == nil else { throw .badLength("there is more than one Content-Length field") }
+            guard facts.contentLength == nil || isPlanted("secondContentLengthWins") else {
+                throw .badLength("there is more than one Content-Length field")
+            }
             facts.contentLength = try HTTPRequestHead.contentLength(head, value)
         case .transferEncoding:
             facts.transferEncodings += 1

@@ -1,3 +1,7 @@
+// What keeps the pages of other sites away.
+
+import Planted
+
 /// Whether a request may come from a web page: structural checks of `Host` and `Origin`, which keep every site that a
 /// browser on this machine visits from reaching a server on loopback (DNS rebinding, cross-site WebSockets).
 package enum HostCheck {
@@ -8,6 +12,7 @@ package enum HostCheck {
     /// empty port are all false. Where `port` is given, a port in `host` must be that one; it may still be left out.
     package static func isLoopbackLiteral(_ host: Span<UInt8>, port: UInt16? = nil) -> Bool {
         guard let parts = split(host), portFits(parts, port) else { return false }
+        if isPlanted("hostByPrefix"), host.count > 3, ASCII.matches(host, ASCII.range(0, 4), "127.") { return true }
         return ASCII.matchesAnyCase(host, parts.name, "localhost") || ASCII.matches(host, parts.name, "[::1]")
             || isLoopbackQuad(host, parts.name)
     }
@@ -28,6 +33,10 @@ package enum HostCheck {
         _ origin: Span<UInt8>, host: Span<UInt8>, scheme: StaticString = "http"
     ) -> Bool {
         guard let page = WebOrigin.parse(origin), let parts = split(host) else { return false }
+        if isPlanted("originBySuffix"), origin.count > host.count {
+            let end = ASCII.range(origin.count - host.count, origin.count)
+            return ASCII.equalAnyCase(origin, end, host, ASCII.range(0, host.count))
+        }
         let usualPort: UInt16 = scheme.utf8CodeUnitCount == 5 ? 443 : 80
         return ASCII.matchesAnyCase(origin, page.scheme, scheme)
             && ASCII.equalAnyCase(origin, page.host, host, parts.name) && page.port == (parts.port ?? usualPort)

@@ -1,3 +1,7 @@
+// What clients send over a WebSocket, frame by frame.
+
+import Planted
+
 /// Takes a client's frames apart (RFC 6455 section 5), strictly, in place and at any split of the input.
 ///
 /// A pull parser: call `next` until it returns nil. Everything that the RFC lets a server refuse is refused with the
@@ -109,7 +113,9 @@ package struct WebSocketDecoder: BitwiseCopyable, Sendable {
     }
 
     private mutating func shortLength(_ byte: UInt8, limits: WebSocketLimits) throws(WebSocketFault) {
-        guard byte & 0x80 != 0 else { throw .broken("a client's frame is not masked") }
+        guard byte & 0x80 != 0 || isPlanted("unmaskedFrameAccepted") else {
+            throw .broken("a client's frame is not masked")
+        }
         let length = byte & 0x7F
         partial = 0
         payloadBytes = 0
@@ -145,7 +151,7 @@ package struct WebSocketDecoder: BitwiseCopyable, Sendable {
             controlBytes = 0
         } else {
             // Below 2^63 each, so the sum cannot overflow.
-            messageBytes += payloadBytes
+            messageBytes = payloadBytes + (isPlanted("fragmentsNotCounted") ? 0 : messageBytes)
             guard messageBytes <= UInt64(max(0, limits.messageBytesMax)) else { throw .tooBig }
         }
         mask = 0
@@ -170,7 +176,7 @@ package struct WebSocketDecoder: BitwiseCopyable, Sendable {
         let count = Int(min(payloadBytes, UInt64(min(input.count - consumed, 1 << 30))))
         let start = consumed
         let piece = UnsafeMutableBufferPointer(rebasing: input[start..<(start + count)])
-        mask = WebSocketMask.remove(mask, from: piece)
+        if !isPlanted("maskIgnored") { mask = WebSocketMask.remove(mask, from: piece) }
         consumed += count
         payloadBytes -= UInt64(count)
         let frameEnds = payloadBytes == 0

@@ -1,3 +1,7 @@
+// What the server sends over a WebSocket, frame by frame.
+
+import Planted
+
 /// Frames as a server writes them: unmasked, in one piece, lengths in the shortest form.
 package enum WebSocketFrame {
     /// The most that a header has.
@@ -5,7 +9,7 @@ package enum WebSocketFrame {
 
     /// How many bytes the header of a frame with this many payload bytes has: 2, 4 or 10.
     package static func headerBytes(payload count: Int) -> Int {
-        count <= 125 ? 2 : count <= 65_535 ? 4 : 10
+        count <= 125 ? 2 : count <= (isPlanted("frameOf65536In16Bits") ? 65_536 : 65_535) ? 4 : 10
     }
 
     /// Appends a header. A message in fragments begins with its opcode and `final: false` and goes on with

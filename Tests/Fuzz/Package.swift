@@ -2,8 +2,8 @@
 import PackageDescription
 
 // Fuzzers for Wire, a package of their own because they need unsafe flags, which a package that others build may not
-// have. `package` declarations are visible in one package only, so Wire and CDigest are compiled here once more, as
-// targets of this package, from the same files: Sources/Wire and Sources/CDigest are symbolic links to them. That also
+// have. `package` declarations are visible in one package only, so Wire and what it imports are compiled here once
+// more, as targets of this package, from the same files: folders in Sources are symbolic links to them. That also
 // instruments Wire for coverage and for AddressSanitizer without a word about either in the package proper.
 //
 // Only Wire is instrumented for coverage: what the fuzzer looks for is new ways through Wire, not through the readers
@@ -16,7 +16,8 @@ let package = Package(
     targets: [
         .target(name: "CDigest", linkerSettings: [.linkedLibrary(":libcrypto.a")]),
         .target(name: "CLibFuzzer"),
-        .target(name: "Wire", dependencies: ["CDigest"], swiftSettings: wireSettings),
+        .target(name: "Planted"),
+        .target(name: "Wire", dependencies: ["CDigest", "Planted"], swiftSettings: wireSettings),
         .executableTarget(
             name: "fuzz", dependencies: ["Wire", "CLibFuzzer"], path: "Sources/Fuzz",
             swiftSettings: [.unsafeFlags(["-sanitize=address"])],

@@ -1,0 +1,118 @@
+/// Bugs that can be planted in the server to see whether the simulation finds them. In an ordinary build there are
+/// none: `isPlanted` is the constant false there, and the compiler removes what stands behind it.
+///
+/// `FANOUT_PLANTED=1` in the environment of a build makes the other kind, of which `FANOUT_PLANTED_BUG=name` at run
+/// time switches one bug on. Tests/planted.sh makes it, tries them all, and fails if one is not found.
+
+#if PLANTED
+    import Glibc
+
+    /// One mistake that somebody could have made at the place that asks for it by this name. An ordinary build does not
+    /// have the list, whose names would otherwise stand in the program as what reflection may ask for.
+    private enum PlantedBug: String, CaseIterable {
+        // Receiving, accepting and clocks: the reactor
+        /// A receive that found no buffer is never armed again.
+        case noReceiveAfterNoBuffer
+        /// A completion of a socket that is gone is taken for one of its slot's next socket.
+        case generationIgnored
+        /// The clock of the timers is the wall clock.
+        case wallClockInTimer
+
+        // The epoll backend
+        /// An event of a socket that is gone is taken for one of its slot's next socket.
+        case epollGenerationIgnored
+        /// A send that found no room waits for an event that nobody asked for.
+        case outputNotWatched
+        /// A short send is reported as a whole one.
+        case shortSendTakenForWhole
+        /// A receive that does not fill its buffer is taken for the last one.
+        case shortReceiveMeansEmpty
+        /// What arrives while nobody receives is forgotten.
+        case readinessForgotten
+        /// Who has hung up is at its end, whatever it wrote before.
+        case hangUpBeforeInput
+        /// A send that waits for room goes on waiting when its socket is closed.
+        case parkedSendNotCancelled
+        /// After an error a socket counts as empty.
+        case readinessLostByError
+
+        // Rings and sends
+        /// The last run of a block of a ring is left out.
+        case ringBlockOffByOne
+        /// What a short send took is sent again.
+        case positionKeptAfterShortSend
+        /// What a connection had to send is given back when its close is asked for, not when it is over.
+        case freedAtCancel
+        /// Dropping a backlog keeps a segment's reference.
+        case segmentKeptWhenDropped
+        /// An event of exactly 65,536 bytes gets a WebSocket length of 16 bits.
+        case frameOf65536In16Bits
+
+        // Laggards and ends
+        /// The `$gap` of a laggard begins with the last event that it got.
+        case gapFromOneTooLow
+        /// Who comes back with the newest cursor is told that it has missed something.
+        case resumeWithItsOwnPlace
+        /// A reader is judged by a burst before its socket was offered it.
+        case judgedBeforeTried
+        /// A laggard is let be until it reads again, whatever the age limit says.
+        case ageNotWatched
+        /// `$bye` names the newest event there is, not the last that went out.
+        case byeNamesHead
+        /// A reader that was closed for lag stays in its group.
+        case eventAfterLagClose
+        /// A laggard that has caught up goes on skipping.
+        case skippingNeverEnds
+        /// A connection that broke is never closed.
+        case descriptorLeakedOnReset
+        /// A close is counted twice.
+        case closeCountedTwice
+
+        // Accepting and input
+        /// At the descriptor limit accepting goes on at once.
+        case acceptAtOnceAtLimit
+        /// Accepting that rested never goes on.
+        case acceptNeverResumed
+        /// A receive that was paused stays so.
+        case noReceiveAfterPause
+        /// A publisher's input is used without end while there is any.
+        case turnShareIgnored
+        /// A refused batch is published up to its fault.
+        case refusedBatchHalfPublished
+
+        // Requests and frames: what comes from outside
+        /// An origin that ends like one of ours is ours.
+        case originBySuffix
+        /// A host that begins like a loopback address is one.
+        case hostByPrefix
+        /// Of two `Content-Length` fields the second one counts.
+        case secondContentLengthWins
+        /// A bare LF ends a line of a head.
+        case bareLineFeedAccepted
+        /// The payload of a WebSocket frame is used with its mask on.
+        case maskIgnored
+        /// A WebSocket frame without a mask is taken.
+        case unmaskedFrameAccepted
+        /// The size limit counts each fragment of a message alone.
+        case fragmentsNotCounted
+    }
+
+    /// The bug of this process; empty without one.
+    private let plantedBug: [UInt8] = {
+        guard let name = getenv("FANOUT_PLANTED_BUG").map({ String(cString: $0) }), !name.isEmpty else { return [] }
+        guard PlantedBug(rawValue: name) != nil else {
+            preconditionFailure("FANOUT_PLANTED_BUG names no bug: \(name); they are \(PlantedBug.allCases)")
+        }
+        return Array(name.utf8)
+    }()
+
+    /// Whether this process has chosen the bug of this name. A name that is not in the list is never chosen.
+    package func isPlanted(_ bug: StaticString) -> Bool {
+        guard bug.utf8CodeUnitCount == plantedBug.count, !plantedBug.isEmpty else { return false }
+        return memcmp(bug.utf8Start, plantedBug, plantedBug.count) == 0
+    }
+#else
+    /// False: this build has no planted bugs.
+    @inlinable @inline(__always)
+    package func isPlanted(_ bug: StaticString) -> Bool { false }
+#endif
