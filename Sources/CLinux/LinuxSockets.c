@@ -6,6 +6,16 @@ int64_t linux_accept(int listener) {
     return linux_outcome(accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK));
 }
 
+int64_t linux_accept_waiting(int listener) {
+    int flags = fcntl(listener, F_GETFL);
+    if (flags < 0) return -errno;
+    int blocks = !(flags & O_NONBLOCK);
+    if (blocks && fcntl(listener, F_SETFL, flags | O_NONBLOCK) < 0) return -errno;
+    int64_t accepted = linux_accept(listener);
+    if (blocks) fcntl(listener, F_SETFL, flags);
+    return accepted;
+}
+
 int linux_peer_process(int socket, pid_t *process, uid_t *user) {
     struct ucred credentials;
     socklen_t length = sizeof credentials;

@@ -57,11 +57,18 @@ protocol LoopBackend: ~Copyable {
     /// Sets the send buffer of an accepted connection whose listener's is not inherited (unix). Failure is harmless.
     mutating func setSendBuffer(_ descriptor: Int32, bytes: Int)
 
+    /// Sets how long the kernel waits for a TCP peer (`ListenOptions.userTimeoutMilliseconds`); 0 is its own patience.
+    /// Failure is harmless.
+    mutating func setUserTimeout(_ descriptor: Int32, milliseconds: Int)
+
     /// The address a socket is bound to, with the port that the kernel chose; nil where there is none.
     func localAddress(_ descriptor: Int32) -> SocketAddress?
 
     /// Who is at the other end, for people.
     func peerDescription(_ descriptor: Int32) -> String
+
+    /// Who is at the other end, for limits; nil where the kernel does not say, as of a connection that is broken.
+    func peer(_ descriptor: Int32) -> PeerIdentity?
 
     /// Whether the peer of a unix socket has closed it altogether, or a TCP connection was reset: nobody reads any
     /// more. A TCP peer that only ended its side may still read, so its end of stream says nothing.
@@ -83,6 +90,19 @@ protocol LoopBackend: ~Copyable {
 
     /// Closes a descriptor that never got a slot.
     mutating func discard(_ descriptor: Int32)
+
+    // MARK: Turning away (a few system calls; none waits)
+
+    /// A descriptor that stands for nothing: giving it back with `discard` makes room for another. -errno if none is
+    /// left.
+    mutating func openSpare() -> Int32
+
+    /// Accepts a connection that waits already: its descriptor, -EAGAIN if nobody waits, or -errno. No accept is begun
+    /// on the listener.
+    mutating func acceptWaiting(_ descriptor: Int32) -> Int32
+
+    /// Says some last words (or none) to a connection that never got a slot, and closes it.
+    mutating func turnAway(_ descriptor: Int32, _ farewell: UnsafeRawBufferPointer)
 
     // MARK: Operations (rules 2-4)
 
@@ -166,9 +186,11 @@ struct RawCompletion: BitwiseCopyable {
 }
 
 /// The backend of a loop. The payloads are plain pointers, so that switching over it costs no reference counting: the
-/// two real ones are structs in memory of their own, the simulated one is kept alive by the loop's configuration.
+/// two real ones are structs in memory of their own, as is epoll's over simulated system calls; the simulated kernel is
+/// kept alive by the loop.
 enum BackendStorage: BitwiseCopyable {
     case uring(UnsafeMutablePointer<UringBackend>)
-    case epoll(UnsafeMutablePointer<EpollBackend>)
+    case epoll(UnsafeMutablePointer<EpollBackend<LinuxCalls>>)
+    case simulatedEpoll(UnsafeMutablePointer<EpollBackend<SimulatedCalls>>)
     case simulated(Unmanaged<SimulatedKernel>)
 }

@@ -1,5 +1,7 @@
 /// The choice of a loop's backend, and the calls to it, by a switch.
 
+import Planted
+
 extension BackendStorage {
     /// Makes the backend that a configuration asks for.
     /// - Throws: `SystemError` where it is refused and there is no other to fall back to.
@@ -7,6 +9,12 @@ extension BackendStorage {
         switch configuration.backend {
         case .simulated(let kernel):
             return .simulated(Unmanaged.passUnretained(kernel))
+        case .simulatedEpoll(let kernel):
+            let made = try EpollBackend(
+                SimulatedCalls(kernel), configuration, description: "simulation of epoll (seed \(kernel.seed))")
+            let pointer = UnsafeMutablePointer<EpollBackend<SimulatedCalls>>.allocate(capacity: 1)
+            pointer.initialize(to: made)
+            return .simulatedEpoll(pointer)
         case .epoll:
             return try makeEpoll(configuration, "epoll (asked for)")
         case .uring:
@@ -31,8 +39,8 @@ extension BackendStorage {
     private static func makeEpoll(
         _ configuration: LoopConfiguration, _ description: String
     ) throws(SystemError) -> BackendStorage {
-        let made = try EpollBackend(configuration, description: description)
-        let pointer = UnsafeMutablePointer<EpollBackend>.allocate(capacity: 1)
+        let made = try EpollBackend(LinuxCalls(), configuration, description: description)
+        let pointer = UnsafeMutablePointer<EpollBackend<LinuxCalls>>.allocate(capacity: 1)
         pointer.initialize(to: made)
         return .epoll(pointer)
     }
@@ -43,6 +51,7 @@ extension BackendStorage: LoopBackend {
         switch self {
         case .uring(let it): it.pointee.description
         case .epoll(let it): it.pointee.description
+        case .simulatedEpoll(let it): it.pointee.description
         case .simulated(let it): it.takeUnretainedValue().description
         }
     }
@@ -51,6 +60,7 @@ extension BackendStorage: LoopBackend {
         switch self {
         case .uring(let it): it.pointee.stats
         case .epoll(let it): it.pointee.stats
+        case .simulatedEpoll(let it): it.pointee.stats
         case .simulated(let it): it.takeUnretainedValue().stats
         }
     }
@@ -59,14 +69,17 @@ extension BackendStorage: LoopBackend {
         switch self {
         case .uring(let it): it.pointee.hasUnreported
         case .epoll(let it): it.pointee.hasUnreported
+        case .simulatedEpoll(let it): it.pointee.hasUnreported
         case .simulated(let it): it.takeUnretainedValue().hasUnreported
         }
     }
 
     func monotonicMilliseconds() -> UInt64 {
-        switch self {
+        if isPlanted("wallClockInTimer") { return UInt64(clamping: wallClockMilliseconds()) }
+        return switch self {
         case .uring(let it): it.pointee.monotonicMilliseconds()
         case .epoll(let it): it.pointee.monotonicMilliseconds()
+        case .simulatedEpoll(let it): it.pointee.monotonicMilliseconds()
         case .simulated(let it): it.takeUnretainedValue().monotonicMilliseconds()
         }
     }
@@ -75,6 +88,7 @@ extension BackendStorage: LoopBackend {
         switch self {
         case .uring(let it): it.pointee.wallClockMilliseconds()
         case .epoll(let it): it.pointee.wallClockMilliseconds()
+        case .simulatedEpoll(let it): it.pointee.wallClockMilliseconds()
         case .simulated(let it): it.takeUnretainedValue().wallClockMilliseconds()
         }
     }
@@ -83,6 +97,7 @@ extension BackendStorage: LoopBackend {
         switch self {
         case .uring(let it): try it.pointee.openListener(address, options)
         case .epoll(let it): try it.pointee.openListener(address, options)
+        case .simulatedEpoll(let it): try it.pointee.openListener(address, options)
         case .simulated(let it): try it.takeUnretainedValue().openListener(address, options)
         }
     }
@@ -91,6 +106,7 @@ extension BackendStorage: LoopBackend {
         switch self {
         case .uring(let it): it.pointee.unsentBytes(descriptor)
         case .epoll(let it): it.pointee.unsentBytes(descriptor)
+        case .simulatedEpoll(let it): it.pointee.unsentBytes(descriptor)
         case .simulated(let it): it.takeUnretainedValue().unsentBytes(descriptor)
         }
     }
@@ -99,6 +115,7 @@ extension BackendStorage: LoopBackend {
         switch self {
         case .uring(let it): it.pointee.hasHungUp(descriptor)
         case .epoll(let it): it.pointee.hasHungUp(descriptor)
+        case .simulatedEpoll(let it): it.pointee.hasHungUp(descriptor)
         case .simulated(let it): it.takeUnretainedValue().hasHungUp(descriptor)
         }
     }
@@ -107,6 +124,7 @@ extension BackendStorage: LoopBackend {
         switch self {
         case .uring(let it): try it.pointee.adopt(descriptor)
         case .epoll(let it): try it.pointee.adopt(descriptor)
+        case .simulatedEpoll(let it): try it.pointee.adopt(descriptor)
         case .simulated(let it): try it.takeUnretainedValue().adopt(descriptor)
         }
     }
@@ -115,6 +133,7 @@ extension BackendStorage: LoopBackend {
         switch self {
         case .uring(let it): it.pointee.attach(descriptor, socket, plain: plain)
         case .epoll(let it): it.pointee.attach(descriptor, socket, plain: plain)
+        case .simulatedEpoll(let it): it.pointee.attach(descriptor, socket, plain: plain)
         case .simulated(let it): it.takeUnretainedValue().attach(descriptor, socket, plain: plain)
         }
     }
@@ -123,7 +142,17 @@ extension BackendStorage: LoopBackend {
         switch self {
         case .uring(let it): it.pointee.setSendBuffer(descriptor, bytes: bytes)
         case .epoll(let it): it.pointee.setSendBuffer(descriptor, bytes: bytes)
+        case .simulatedEpoll(let it): it.pointee.setSendBuffer(descriptor, bytes: bytes)
         case .simulated(let it): it.takeUnretainedValue().setSendBuffer(descriptor, bytes: bytes)
+        }
+    }
+
+    func setUserTimeout(_ descriptor: Int32, milliseconds: Int) {
+        switch self {
+        case .uring(let it): it.pointee.setUserTimeout(descriptor, milliseconds: milliseconds)
+        case .epoll(let it): it.pointee.setUserTimeout(descriptor, milliseconds: milliseconds)
+        case .simulatedEpoll(let it): it.pointee.setUserTimeout(descriptor, milliseconds: milliseconds)
+        case .simulated(let it): it.takeUnretainedValue().setUserTimeout(descriptor, milliseconds: milliseconds)
         }
     }
 
@@ -131,6 +160,7 @@ extension BackendStorage: LoopBackend {
         switch self {
         case .uring(let it): it.pointee.localAddress(descriptor)
         case .epoll(let it): it.pointee.localAddress(descriptor)
+        case .simulatedEpoll(let it): it.pointee.localAddress(descriptor)
         case .simulated(let it): it.takeUnretainedValue().localAddress(descriptor)
         }
     }
@@ -139,7 +169,17 @@ extension BackendStorage: LoopBackend {
         switch self {
         case .uring(let it): it.pointee.peerDescription(descriptor)
         case .epoll(let it): it.pointee.peerDescription(descriptor)
+        case .simulatedEpoll(let it): it.pointee.peerDescription(descriptor)
         case .simulated(let it): it.takeUnretainedValue().peerDescription(descriptor)
+        }
+    }
+
+    func peer(_ descriptor: Int32) -> PeerIdentity? {
+        switch self {
+        case .uring(let it): it.pointee.peer(descriptor)
+        case .epoll(let it): it.pointee.peer(descriptor)
+        case .simulatedEpoll(let it): it.pointee.peer(descriptor)
+        case .simulated(let it): it.takeUnretainedValue().peer(descriptor)
         }
     }
 
@@ -147,6 +187,7 @@ extension BackendStorage: LoopBackend {
         switch self {
         case .uring(let it): it.pointee.finishSending(descriptor)
         case .epoll(let it): it.pointee.finishSending(descriptor)
+        case .simulatedEpoll(let it): it.pointee.finishSending(descriptor)
         case .simulated(let it): it.takeUnretainedValue().finishSending(descriptor)
         }
     }
@@ -155,6 +196,7 @@ extension BackendStorage: LoopBackend {
         switch self {
         case .uring(let it): it.pointee.sever(descriptor, reset: reset)
         case .epoll(let it): it.pointee.sever(descriptor, reset: reset)
+        case .simulatedEpoll(let it): it.pointee.sever(descriptor, reset: reset)
         case .simulated(let it): it.takeUnretainedValue().sever(descriptor, reset: reset)
         }
     }
@@ -163,6 +205,7 @@ extension BackendStorage: LoopBackend {
         switch self {
         case .uring(let it): it.pointee.close(descriptor, socket)
         case .epoll(let it): it.pointee.close(descriptor, socket)
+        case .simulatedEpoll(let it): it.pointee.close(descriptor, socket)
         case .simulated(let it): it.takeUnretainedValue().close(descriptor, socket)
         }
     }
@@ -171,6 +214,7 @@ extension BackendStorage: LoopBackend {
         switch self {
         case .uring(let it): it.pointee.discard(descriptor)
         case .epoll(let it): it.pointee.discard(descriptor)
+        case .simulatedEpoll(let it): it.pointee.discard(descriptor)
         case .simulated(let it): it.takeUnretainedValue().discard(descriptor)
         }
     }
@@ -179,6 +223,7 @@ extension BackendStorage: LoopBackend {
         switch self {
         case .uring(let it): it.pointee.armAccept(descriptor, token)
         case .epoll(let it): it.pointee.armAccept(descriptor, token)
+        case .simulatedEpoll(let it): it.pointee.armAccept(descriptor, token)
         case .simulated(let it): it.takeUnretainedValue().armAccept(descriptor, token)
         }
     }
@@ -187,6 +232,7 @@ extension BackendStorage: LoopBackend {
         switch self {
         case .uring(let it): it.pointee.armReceive(descriptor, token)
         case .epoll(let it): it.pointee.armReceive(descriptor, token)
+        case .simulatedEpoll(let it): it.pointee.armReceive(descriptor, token)
         case .simulated(let it): it.takeUnretainedValue().armReceive(descriptor, token)
         }
     }
@@ -195,6 +241,7 @@ extension BackendStorage: LoopBackend {
         switch self {
         case .uring(let it): it.pointee.armRead(descriptor, token)
         case .epoll(let it): it.pointee.armRead(descriptor, token)
+        case .simulatedEpoll(let it): it.pointee.armRead(descriptor, token)
         case .simulated(let it): it.takeUnretainedValue().armRead(descriptor, token)
         }
     }
@@ -203,6 +250,7 @@ extension BackendStorage: LoopBackend {
         switch self {
         case .uring(let it): it.pointee.cancel(descriptor, token)
         case .epoll(let it): it.pointee.cancel(descriptor, token)
+        case .simulatedEpoll(let it): it.pointee.cancel(descriptor, token)
         case .simulated(let it): it.takeUnretainedValue().cancel(descriptor, token)
         }
     }
@@ -211,6 +259,7 @@ extension BackendStorage: LoopBackend {
         switch self {
         case .uring(let it): it.pointee.send(descriptor, token, pieces)
         case .epoll(let it): it.pointee.send(descriptor, token, pieces)
+        case .simulatedEpoll(let it): it.pointee.send(descriptor, token, pieces)
         case .simulated(let it): it.takeUnretainedValue().send(descriptor, token, pieces)
         }
     }
@@ -219,6 +268,7 @@ extension BackendStorage: LoopBackend {
         switch self {
         case .uring(let it): try it.pointee.watchSignals(signals)
         case .epoll(let it): try it.pointee.watchSignals(signals)
+        case .simulatedEpoll(let it): try it.pointee.watchSignals(signals)
         case .simulated(let it): try it.takeUnretainedValue().watchSignals(signals)
         }
     }
@@ -227,6 +277,7 @@ extension BackendStorage: LoopBackend {
         switch self {
         case .uring(let it): try it.pointee.watchWakeup(channel)
         case .epoll(let it): try it.pointee.watchWakeup(channel)
+        case .simulatedEpoll(let it): try it.pointee.watchWakeup(channel)
         case .simulated(let it): try it.takeUnretainedValue().watchWakeup(channel)
         }
     }
@@ -235,6 +286,7 @@ extension BackendStorage: LoopBackend {
         switch self {
         case .uring(let it): it.pointee.enter(timeoutMilliseconds: timeoutMilliseconds)
         case .epoll(let it): it.pointee.enter(timeoutMilliseconds: timeoutMilliseconds)
+        case .simulatedEpoll(let it): it.pointee.enter(timeoutMilliseconds: timeoutMilliseconds)
         case .simulated(let it): it.takeUnretainedValue().enter(timeoutMilliseconds: timeoutMilliseconds)
         }
     }
@@ -243,6 +295,7 @@ extension BackendStorage: LoopBackend {
         switch self {
         case .uring(let it): it.pointee.next()
         case .epoll(let it): it.pointee.next()
+        case .simulatedEpoll(let it): it.pointee.next()
         case .simulated(let it): it.takeUnretainedValue().next()
         }
     }
@@ -251,6 +304,7 @@ extension BackendStorage: LoopBackend {
         switch self {
         case .uring(let it): it.pointee.bytes(of: buffer)
         case .epoll(let it): it.pointee.bytes(of: buffer)
+        case .simulatedEpoll(let it): it.pointee.bytes(of: buffer)
         case .simulated(let it): it.takeUnretainedValue().bytes(of: buffer)
         }
     }
@@ -259,17 +313,29 @@ extension BackendStorage: LoopBackend {
         switch self {
         case .uring(let it): it.pointee.recycle(buffer)
         case .epoll(let it): it.pointee.recycle(buffer)
+        case .simulatedEpoll(let it): it.pointee.recycle(buffer)
         case .simulated(let it): it.takeUnretainedValue().recycle(buffer)
         }
     }
 
-    /// Frees a real backend; a simulated one belongs to the test.
+    /// True exactly when the sockets are a test's, which outlive the loop: descriptors are not the process's.
+    var isSimulated: Bool {
+        switch self {
+        case .uring, .epoll: false
+        case .simulatedEpoll, .simulated: true
+        }
+    }
+
+    /// Frees the backend; a simulated kernel belongs to the test.
     func destroy() {
         switch self {
         case .uring(let it):
             it.deinitialize(count: 1)
             it.deallocate()
         case .epoll(let it):
+            it.deinitialize(count: 1)
+            it.deallocate()
+        case .simulatedEpoll(let it):
             it.deinitialize(count: 1)
             it.deallocate()
         case .simulated:

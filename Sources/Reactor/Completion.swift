@@ -4,7 +4,8 @@
 package struct Completion: BitwiseCopyable, Sendable {
     /// What happened.
     package enum Kind: UInt8, BitwiseCopyable, Sendable {
-        /// A listener has a new connection (`accepted`, `result` >= 0) or has stopped accepting (`result` = -errno).
+        /// A listener has a new connection (`accepted`, `result` >= 0) or has stopped accepting (`result` = -errno: see
+        /// `EventLoop.shed`). Where no slot was left, that is said once for each connection that found none.
         case accepted
         /// Bytes came in (`result` > 0, see `EventLoop.bytes(of:)`), the stream ended (0), or failed (-errno).
         /// After 0 and -errno the socket is not armed any more.

@@ -28,7 +28,7 @@ package final class EventLoop {
     /// - Throws: `SystemError` if memory or descriptors are missing, or if io_uring was demanded and is refused; the
     ///   advice then names the likely cause.
     package init(_ configuration: LoopConfiguration) throws(SystemError) {
-        if case .simulated(let kernel) = configuration.backend { simulated = kernel } else { simulated = nil }
+        simulated = configuration.backend.simulatedKernel
         let core = try LoopCore(configuration)
         backendDescription = core.backend.description
         self.core = .allocate(capacity: 1)
@@ -40,7 +40,7 @@ package final class EventLoop {
         core.deallocate()
     }
 
-    /// The I/O interface in use, without the reason: `io_uring`, `epoll` or `simulated`.
+    /// The I/O interface in use, without the reason: `io_uring`, `epoll` or `simulation`.
     package var backendName: String { String(backendDescription.prefix { $0 != " " }) }
 
     // MARK: Clocks
@@ -81,6 +81,11 @@ package final class EventLoop {
         core.pointee.backend.peerDescription(core.pointee.sockets.record(socket).pointee.descriptor)
     }
 
+    /// Who is at the other end, for limits; nil where the kernel does not say. One or two system calls.
+    package func peer(of socket: SocketID) -> PeerIdentity? {
+        core.pointee.backend.peer(core.pointee.sockets.record(socket).pointee.descriptor)
+    }
+
     /// Bytes that were sent and that the peer's side has not taken: on TCP not acknowledged, on unix not read. A system
     /// call; for a socket on which nothing is sent any more.
     package func unsentBytes(_ socket: SocketID) -> Int {
@@ -91,6 +96,13 @@ package final class EventLoop {
     /// peer that reset. A system call; for a socket whose stream has ended.
     package func hasHungUp(_ socket: SocketID) -> Bool {
         core.pointee.backend.hasHungUp(core.pointee.sockets.record(socket).pointee.descriptor)
+    }
+
+    /// Sets how long the kernel waits for a TCP connection's peer, as `ListenOptions.userTimeoutMilliseconds` does for
+    /// all of a listener's; 0 is the system's own patience. A system call.
+    package func setUserTimeout(_ socket: SocketID, milliseconds: Int) {
+        core.pointee.backend.setUserTimeout(
+            core.pointee.sockets.record(socket).pointee.descriptor, milliseconds: milliseconds)
     }
 
     /// The descriptor behind a socket, for tests of its options.
@@ -135,6 +147,16 @@ package final class EventLoop {
     /// Stops accepting; connections accepted by then still come.
     package func pauseAccepting(_ listener: SocketID) {
         core.pointee.disarm(listener, listening: true)
+    }
+
+    /// Turns one connection away after an `.accepted` with an error, before the next completion is taken: it is
+    /// accepted with a descriptor that the loop keeps for this, told `farewell` (which may be empty) as far as its
+    /// socket takes it at once, and closed. False if nobody waits, or there is nothing to accept with even so. What was
+    /// accepted already and found no slot is turned away in this place; left alone, it is closed without a word.
+    ///
+    /// A handful of system calls, none of which waits. Works for a listener that has stopped accepting.
+    package func shed(_ listener: SocketID, farewell: Span<UInt8>) -> Bool {
+        farewell.withUnsafeBytes { core.pointee.shed(listener, $0) }
     }
 
     /// Receives until `pauseReceiving`, the end of the stream, an error, or `close`. Already receiving: does nothing.

@@ -25,9 +25,13 @@ enum LinuxSockets {
             if options.reuseAddress { _ = linux_set_option(descriptor, SOL_SOCKET, SO_REUSEADDR, 1) }
             _ = linux_set_option(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, 1)
             if let seconds = options.keepAliveSeconds { setKeepAlive(descriptor, seconds: seconds) }
+            if let timeout = options.userTimeoutMilliseconds { setUserTimeout(descriptor, milliseconds: timeout) }
             if family == AF_INET6 { _ = linux_set_option(descriptor, Int32(IPPROTO_IPV6), IPV6_V6ONLY, 1) }
         }
         if let bytes = options.sendBufferBytes { setSendBuffer(descriptor, bytes: bytes) }
+        if let bytes = options.receiveBufferBytes {
+            _ = linux_set_option(descriptor, SOL_SOCKET, SO_RCVBUF, Int32(clamping: bytes))
+        }
         var outcome = bind(descriptor, storage, length)
         if outcome == -EADDRINUSE, case .unix(let path) = address, options.replaceStale, isStale(storage, length) {
             _ = unlink(path)
@@ -57,6 +61,11 @@ enum LinuxSockets {
     /// `SO_SNDBUF`; the kernel doubles the number and caps it at net.core.wmem_max.
     static func setSendBuffer(_ descriptor: Int32, bytes: Int) {
         _ = linux_set_option(descriptor, SOL_SOCKET, SO_SNDBUF, Int32(clamping: bytes))
+    }
+
+    /// `TCP_USER_TIMEOUT`; 0 is the system's own patience. It stands above the count of keep-alive probes (tcp(7)).
+    static func setUserTimeout(_ descriptor: Int32, milliseconds: Int) {
+        _ = linux_set_option(descriptor, Int32(IPPROTO_TCP), TCP_USER_TIMEOUT, Int32(clamping: max(0, milliseconds)))
     }
 
     /// Whether a path is a socket where nobody listens any more.
@@ -161,16 +170,18 @@ enum LinuxSockets {
     }
 
     /// `127.0.0.1:40312`, or `unix (process 123, user 0)`.
-    static func peerDescription(_ descriptor: Int32) -> String {
+    static func peerDescription(_ descriptor: Int32) -> String { peer(descriptor)?.description ?? "gone" }
+
+    /// Who is at the other end; nil when the connection is broken (ENOTCONN of getpeername(2)).
+    static func peer(_ descriptor: Int32) -> PeerIdentity? {
         var storage = sockaddr_storage()
         var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
-        if linux_peer_address(descriptor, &storage, &length) < 0 { return "gone" }
-        guard let address = decode(storage, length) else { return "unknown" }
-        guard case .unix = address else { return address.description }
+        if linux_peer_address(descriptor, &storage, &length) < 0 { return nil }
+        guard let address = decode(storage, length) else { return nil }
+        guard case .unix = address else { return .address(address) }
         var process: pid_t = 0
         var user: uid_t = 0
-        if linux_peer_process(descriptor, &process, &user) < 0 { return "unix" }
-        return "unix (process \(process), user \(user))"
+        return linux_peer_process(descriptor, &process, &user) < 0 ? nil : .process(process, user: user)
     }
 
     static func parseIPv4(_ text: String) -> UInt32? {

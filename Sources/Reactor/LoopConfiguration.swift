@@ -8,8 +8,18 @@ package enum BackendChoice {
     case uring
     /// epoll.
     case epoll
-    /// A kernel played by a test.
+    /// A kernel played by a test, which completes operations as io_uring does.
     case simulated(SimulatedKernel)
+    /// The epoll backend, over a kernel played by a test.
+    case simulatedEpoll(SimulatedKernel)
+
+    /// The kernel that a test plays, if it does.
+    var simulatedKernel: SimulatedKernel? {
+        switch self {
+        case .simulated(let kernel), .simulatedEpoll(let kernel): kernel
+        case .automatic, .uring, .epoll: nil
+        }
+    }
 }
 
 /// A loop's limits: every number with its unit, default and reason.
@@ -37,6 +47,8 @@ package struct LoopConfiguration {
     package var readsPerTurnMax = 64
     /// How many of io_uring's set-ups, best first, are passed over, as an older kernel would: for tests.
     var uringModesSkipped = 0
+    /// An operation of io_uring that the kernel is taken not to have, as an older one: for tests.
+    var uringOperationHidden: Int32?
 
     package init() {}
 }
@@ -47,9 +59,15 @@ package struct ListenOptions: Sendable {
     package var backlog: Int32 = 4096
     /// `SO_SNDBUF` of accepted connections (the kernel doubles it); nil leaves the kernel's choice.
     package var sendBufferBytes: Int?
+    /// `SO_RCVBUF` of accepted connections (the kernel doubles it); nil lets the kernel decide, up to several MiB.
+    package var receiveBufferBytes: Int?
     /// On TCP, after how many seconds of silence the kernel asks whether the peer is still there (`SO_KEEPALIVE`; three
     /// questions, a third of it apart); nil never asks. It finds peers that closed while nothing is sent to them.
     package var keepAliveSeconds: Int?
+    /// On TCP, for how many milliseconds sent bytes may stay unacknowledged, or find no room at the peer, before the
+    /// kernel gives the connection up (`TCP_USER_TIMEOUT`, RFC 5482); nil or 0 is the system's own patience: some 15
+    /// minutes for a peer that is gone, no end for one that is there and has no room. Accepted connections inherit it.
+    package var userTimeoutMilliseconds: Int?
     /// Permissions of a unix socket's path, in force from the moment it appears.
     package var mode: UInt32 = 0o600
     /// `SO_REUSEADDR`: a restarted server need not wait for old connections to time out.

@@ -22,6 +22,10 @@ struct LoopCore: ~Copyable {
     var starved = Queue<SocketID>()
     /// The buffer of the last `.received`, until `next` or `turn`.
     var lent: RawCompletion?
+    /// A connection that was accepted and found no place, from its refusal's completion until `next` or `turn`.
+    var unplaced: (listener: SocketID, descriptor: Int32)?
+    /// The descriptor that is given up to turn a connection away; negative while there is none.
+    var spare: Int32 = -1
     /// True exactly when `next` has given nil since the last turn (or no turn was taken).
     var isDrained = true
 
@@ -56,6 +60,7 @@ struct LoopCore: ~Copyable {
         starvedPerTurnMax = max(configuration.receiveBufferCount, 1)
         socketsMax = configuration.socketsMax
         timersMax = configuration.timersMax
+        takeSpare()
     }
 
     deinit {
@@ -64,7 +69,7 @@ struct LoopCore: ~Copyable {
     }
 
     private static func wakeupDescriptor(_ backend: BackendStorage) throws(SystemError) -> Int32 {
-        if case .simulated = backend { return -1 }
+        if backend.isSimulated { return -1 }
         let descriptor = linux_event_descriptor()
         if descriptor < 0 { throw SystemError(errno: -descriptor, operation: "eventfd") }
         return descriptor
@@ -73,7 +78,9 @@ struct LoopCore: ~Copyable {
     /// Closes the descriptors of a loop that goes away with open sockets; what is in flight ends with the ring. A
     /// simulated kernel outlives the loop and keeps its own books.
     private func closeAll() {
-        if case .simulated = backend { return }
+        if backend.isSimulated { return }
+        if let unplaced { backend.discard(unplaced.descriptor) }
+        if spare >= 0 { backend.discard(spare) }
         var left = sockets.count
         var slot: UInt32 = 0
         while left > 0, Int(slot) < socketsMax {
@@ -164,6 +171,8 @@ struct LoopCore: ~Copyable {
 
     // MARK: Sending
 
+    // Once for each delivery: a call of its own would cost.
+    @inline(__always)
     mutating func send(_ socket: SocketID) {
         let record = sockets.record(socket)
         let flags = record.pointee.flags

@@ -1,6 +1,7 @@
 /// The loop's turns: from raw results to completions, and from close to `.closed`.
 
 import Glibc
+import Planted
 
 extension LoopCore {
     // MARK: Ending
@@ -40,6 +41,7 @@ extension LoopCore {
         timers.clear(socket.slot)
         backend.close(record.pointee.descriptor, socket)
         sockets.free(socket.slot)
+        if spare < 0 { takeSpare() }
         return Completion(.closed, socket)
     }
 
@@ -97,11 +99,14 @@ extension LoopCore {
         }
     }
 
+    // Once for each completion: a call of its own would cost.
+    @inline(__always)
     mutating func next() -> Completion? {
         if let completion = lent {
             backend.recycle(completion.buffer)
             lent = nil
         }
+        if unplaced != nil { dropUnplaced() }
         while let raw = backend.next() {
             if let completion = report(raw) {
                 stats.completions &+= 1
@@ -183,7 +188,7 @@ extension LoopCore {
         switch -raw.result {
         case ENOBUFS:
             stats.receiveBufferExhaustions &+= 1
-            if record.pointee.flags.contains(.wanted) {
+            if record.pointee.flags.contains(.wanted), !isPlanted("noReceiveAfterNoBuffer") {
                 record.pointee.flags.insert(.starved)
                 starved.append(socket)
             }
@@ -231,13 +236,15 @@ extension LoopCore {
                 return stopAccepting(listener, record, raw.result)
             }
         }
-        let outcome = take(raw.result, from: listener, record)
-        if case .refused(let error) = outcome {
-            return record.pointee.flags.contains(.wanted) ? stopAccepting(listener, record, error) : nil
+        switch take(raw.result, from: listener, record) {
+        case .refused(let error):
+            // Reported even where accepting has stopped already: this connection came all the same.
+            unplaced = (listener, raw.result)
+            return stopAccepting(listener, record, error)
+        case .taken(let socket):
+            armIfWanted(listener, record)
+            return Completion(.accepted, listener, result: 0, accepted: socket)
         }
-        armIfWanted(listener, record)
-        guard case .taken(let socket) = outcome else { return nil }
-        return Completion(.accepted, listener, result: 0, accepted: socket)
     }
 
     private enum Taking {
@@ -245,18 +252,14 @@ extension LoopCore {
         case refused(Int32)
     }
 
-    /// Gives an accepted connection a slot.
+    /// Gives an accepted connection a slot. A refused one is still open.
     private mutating func take(
         _ descriptor: Int32, from listener: SocketID, _ record: UnsafeMutablePointer<SocketRecord>
     ) -> Taking {
-        guard let socket = sockets.open(descriptor, []) else {
-            backend.discard(descriptor)
-            return .refused(-ENOBUFS)
-        }
+        guard let socket = sockets.open(descriptor, []) else { return .refused(-ENOBUFS) }
         let outcome = backend.attach(descriptor, socket, plain: false)
         if outcome < 0 {
             sockets.free(socket.slot)
-            backend.discard(descriptor)
             return .refused(outcome)
         }
         if record.pointee.flags.contains(.setsSendBuffer) {

@@ -22,6 +22,8 @@ package struct LoopStats: BitwiseCopyable, Sendable, Equatable {
     package var staleCompletions: UInt64 = 0
     /// Connections that failed before they could be accepted, and errors that stopped accepting.
     package var acceptErrors: UInt64 = 0
+    /// Connections that were closed as soon as they were accepted, for want of a place or a descriptor.
+    package var connectionsShed: UInt64 = 0
 
     package init() {}
 }

@@ -39,6 +39,9 @@ extension SimulatedKernel: LoopBackend {
     /// Nothing: the pipe's size is the test's choice (`Limits.pipeBytes`).
     func setSendBuffer(_ descriptor: Int32, bytes: Int) {}
 
+    /// Nothing: a peer that is gone is a fault of its own (`SimulatedFaults`).
+    func setUserTimeout(_ descriptor: Int32, milliseconds: Int) {}
+
     func localAddress(_ descriptor: Int32) -> SocketAddress? {
         switch open(descriptor, "asked for the address of")?.kind {
         case .listener(let listener): listener.address
@@ -49,6 +52,12 @@ extension SimulatedKernel: LoopBackend {
 
     func peerDescription(_ descriptor: Int32) -> String {
         open(descriptor, "asked for the peer of")?.connection?.peerName ?? "unknown"
+    }
+
+    /// A TCP connection that was reset has no peer any more, as getpeername(2) has it.
+    func peer(_ descriptor: Int32) -> PeerIdentity? {
+        guard let connection = open(descriptor, "asked for the peer of")?.connection else { return nil }
+        return connection.errorForServer != 0 && !connection.isUnix ? nil : connection.peerIdentity
     }
 
     /// A TCP peer that closed is not known to be gone before it has answered something with a reset.

@@ -80,6 +80,8 @@ struct SimulatedDescriptor {
     var accept = Multishot()
     var receive = Multishot()
     var send: Send?
+    /// True exactly when it is held only to be given up, and no part of any count.
+    var isSpare = false
 
     init(_ kind: Kind) { self.kind = kind }
 
@@ -114,6 +116,8 @@ final class SimulatedListener {
     let address: SocketAddress
     let backlog: Int
     var queue: [SimulatedConnection] = []
+    /// Connections that ever came.
+    var arrivals = 0
 
     init(address: SocketAddress, backlog: Int) {
         self.address = address

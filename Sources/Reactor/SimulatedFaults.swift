@@ -34,6 +34,8 @@ package struct SimulatedFaults: Sendable {
         case acceptOutOfDescriptors
         /// -ENOBUFS or -ENOMEM; the connection stays in the queue.
         case acceptNoMemory
+        /// -EPERM: a firewall or security module forbids it; the connection stays in the queue.
+        case acceptNotPermitted
         /// -ECONNABORTED; the connection is gone.
         case acceptAborted
         /// The accepted connection was reset before its first byte could be read.
@@ -55,6 +57,12 @@ package struct SimulatedFaults: Sendable {
         /// The turn yields at most 8 completions.
         case smallBatch
 
+        /// The completion queue is full: what finds no place is kept aside and handed over up to 100 ms later, in order
+        /// for each operation.
+        case completionQueueOverflow
+        /// A completion comes for a socket whose slot has been used again since.
+        case staleCompletion
+
         // Clocks and sizes
         /// The wall clock jumps by one second to one year, either way.
         case wallClockJump
@@ -64,6 +72,34 @@ package struct SimulatedFaults: Sendable {
         case lateTimer
         /// A new connection holds 64 to 512 bytes each way instead of 64 KiB.
         case tinyPipe
+
+        // Epoll
+        /// An event for a socket that has nothing and takes nothing.
+        case spuriousWake
+        /// An event that tells of bytes says that the peer hung up as well.
+        case hangUpWithInput
+        /// An event for a descriptor that was closed and whose number was used again.
+        case staleEvent
+        /// A wait reports one event although there are more.
+        case oneEventPerWait
+
+        /// True exactly when it can happen where the loop waits for completions, as of io_uring.
+        package var existsWithCompletions: Bool {
+            switch self {
+            case .spuriousWake, .hangUpWithInput, .staleEvent, .oneEventPerWait: false
+            default: true
+            }
+        }
+
+        /// True exactly when it can happen where the loop uses the epoll calls.
+        package var existsWithEpoll: Bool {
+            switch self {
+            case .receiveBuffersExhausted, .receiveEndsEarly, .sendReportedLate, .acceptEndsEarly,
+                .completionAfterCancel, .completionQueueOverflow, .staleCompletion:
+                false
+            default: true
+            }
+        }
 
         /// True exactly when the fault ends a connection or keeps one from coming in: bytes may be lost by it.
         package var cutsConnections: Bool {

@@ -1,15 +1,17 @@
 /// The world that a simulated event loop lives in: sockets in memory, two clocks, and one seed that decides everything.
 ///
-/// A test makes one, hands it to the loop with `BackendChoice.simulated(kernel)`, and then plays the network: it
-/// connects peers, writes, reads, resets, and moves the clock. Between two turns of the loop nothing happens by itself.
-/// The same seed and the same calls give the same run, byte for byte, as `trace.hash` proves.
+/// A test makes one, hands it to the loop with `BackendChoice.simulated(kernel)` (completions, as of io_uring) or
+/// `.simulatedEpoll(kernel)` (the system calls under the epoll backend), and then plays the network: it connects peers,
+/// writes, reads, resets, and moves the clock. Between two turns of the loop nothing happens by itself. The same seed
+/// and the same calls give the same run, byte for byte, as `trace.hash` proves.
 ///
 /// The kernel is strict where Linux is lenient: a send whose bytes change while it is in flight, a second send or
 /// receive on one socket, an operation on a closed descriptor, a receive buffer written after it was given back, each
 /// is reported at once through `onViolation`.
 ///
 /// Used by one thread, and by one loop at a time. What the loop calls is in SimulatedBackend, what that leads to in
-/// SimulatedProgress and SimulatedReporting, the test's side in SimulatedPeers.
+/// SimulatedProgress and SimulatedReporting; the system calls are in SimulatedCalls and SimulatedEpollControl; the
+/// test's side is in SimulatedPeers.
 package final class SimulatedKernel {
     /// Sizes and limits of the world. The defaults suit a fault-free run.
     package struct Limits: Sendable {
@@ -21,6 +23,9 @@ package final class SimulatedKernel {
         package var receiveBufferCount = 128
         /// Bytes of each of them.
         package var receiveBufferBytes = 16_384
+        /// Whether epoll calls a new connection writable as soon as it takes one byte. Linux waits for a good part of
+        /// the buffer; a parked send of this kernel does not, so that the two faces differ in when they go on.
+        package var writableWithAnyRoom = false
         /// How far a waiting turn may move the clock at most. A driver that wants to act at certain times lowers it.
         package var waitMillisecondsMax: UInt64 = .max
 
@@ -61,6 +66,9 @@ package final class SimulatedKernel {
     var nextEphemeralPort: UInt16 = 49_152
     var receiveBuffers: SimulatedReceiveBuffers
     var stats = LoopStats()
+    /// What the loop waits on, if it uses the epoll calls.
+    var epoll: SimulatedEpoll?
+    var epollDescriptorNext = SimulatedEpoll.firstDescriptor
 
     package init(seed: UInt64, faults: SimulatedFaults = .none, limits: Limits = Limits()) {
         self.seed = seed
@@ -88,11 +96,13 @@ package final class SimulatedKernel {
         for index in results.indices { results[index].due = 0 }
         for index in descriptors.indices { descriptors[index]?.send?.begins = 0 }
         for index in descriptors.indices { descriptors[index]?.hurryCancellations() }
+        epoll?.hurryEvents()
     }
 
     /// Delivers a signal that the loop watches, at the next turn; others are ignored, as by a process that blocks them.
     package func raiseSignal(_ signal: Int32) {
-        if watchedSignals.contains(signal) { post(.signal, result: signal) }
+        guard watchedSignals.contains(signal) else { return }
+        if epoll == nil { post(.signal, result: signal) } else { epoll?.pendingSignals.append(signal) }
     }
 
     /// True with the present rate of the class; counts it.
@@ -111,7 +121,7 @@ package final class SimulatedKernel {
 
 extension SimulatedKernel {
     /// Descriptors open in the simulated process, listeners and sources included.
-    package var openDescriptors: Int { descriptors.count { $0 != nil } }
+    package var openDescriptors: Int { descriptors.count { $0.map { !$0.isSpare } ?? false } }
     /// Sends in the kernel.
     package var sendsInFlight: Int { descriptors.count { $0?.send != nil } }
     /// Receives in the kernel, those included whose last completion has not been taken.
@@ -120,6 +130,7 @@ extension SimulatedKernel {
     /// True exactly when the last turn brought nothing and another one, without the clock moving, would bring nothing
     /// from the kernel. (What the loop keeps to itself, such as a socket closed since then, takes one more turn.)
     package var isQuiet: Bool {
+        if let epoll { return lastTurnWasEmpty && epoll.callsSinceWait == 0 && !hasDueEvent }
         absorbWakeup()
         return lastTurnWasEmpty && !hasDueResult && readyOperations.isEmpty
     }
@@ -134,6 +145,7 @@ extension SimulatedKernel {
             guard let descriptor else { continue }
             times += descriptor.startTimes.filter { $0 > now }
         }
+        if let epoll { times += epoll.interests.compactMap { $0?.listedFrom }.filter { $0 > now } }
         return times.min()
     }
 }

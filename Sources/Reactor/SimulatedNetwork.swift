@@ -60,6 +60,7 @@ extension SimulatedKernel {
             release(Int32(index), descriptor)
         }
         watchedSignals.removeAll()
+        epoll = nil
         wakeupChannel = nil
         loopDeadline = nil
     }

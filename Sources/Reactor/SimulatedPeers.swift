@@ -12,33 +12,44 @@ package struct SimulatedPeer: Hashable, BitwiseCopyable, Sendable {
 extension SimulatedKernel {
     /// Connects to the listener at `address`; nil if there is none or its backlog is full (ECONNREFUSED, EAGAIN). The
     /// peer may write at once: like in Linux, the connection stands before the server accepts it.
-    package func connect(to address: SocketAddress, sourceLabel: String = "") -> SimulatedPeer? {
+    ///
+    /// It comes from 127.0.0.1 or from user 0, unless `identity` says otherwise; `sourceLabel` is for people.
+    package func connect(
+        to address: SocketAddress, sourceLabel: String = "", from identity: PeerIdentity? = nil
+    ) -> SimulatedPeer? {
         guard let listener = listener(at: address), listener.queue.count < listener.backlog else { return nil }
         var isUnix = false
         if case .unix = listener.address { isUnix = true }
         let peer = SimulatedPeer(index: connections.count)
-        let name = sourceLabel.isEmpty ? "peer \(peer.index)" : sourceLabel
-        listener.queue.append(makeConnection(name: name, serverAddress: listener.address, isUnix: isUnix))
+        let name = sourceLabel.isEmpty ? identity?.description ?? "peer \(peer.index)" : sourceLabel
+        let port = UInt16(32_768 + peer.index % 28_232)  // where Linux takes a client's port from
+        let usual = isUnix ? PeerIdentity.process(Int32(peer.index), user: 0) : .address(.loopback(port: port))
+        listener.queue.append(
+            makeConnection(
+                name: name, identity: identity ?? usual, serverAddress: listener.address, isUnix: isUnix))
+        listener.arrivals += 1
         return peer
     }
 
     /// A byte source such as standard input: a descriptor for `EventLoop.adopt`, and the end to write to.
     package func openSource(label: String = "standard input") -> (descriptor: Int32, peer: SimulatedPeer) {
         let peer = SimulatedPeer(index: connections.count)
-        let connection = makeConnection(name: label, serverAddress: .unix(path: label), isUnix: true)
+        let connection = makeConnection(
+            name: label, identity: nil, serverAddress: .unix(path: label), isUnix: true)
         let number = allocate(SimulatedDescriptor(.source(connection)))
         precondition(number >= 0, "the simulated process has no descriptor left")
         return (number, peer)
     }
 
     private func makeConnection(
-        name: String, serverAddress: SocketAddress, isUnix: Bool
+        name: String, identity: PeerIdentity?, serverAddress: SocketAddress, isUnix: Bool
     ) -> SimulatedConnection {
         var sizes = (limits.pipeBytes, limits.pipeBytes)
         if occurs(.tinyPipe) { sizes = (random.within(64...512), random.within(64...512)) }
         let connection = SimulatedConnection(
-            peerName: name, serverAddress: serverAddress, isUnix: isUnix, bytesToServerMax: sizes.0,
-            bytesToPeerMax: sizes.1)
+            peerName: name, peerIdentity: identity, serverAddress: serverAddress, isUnix: isUnix,
+            bytesToServerMax: sizes.0, bytesToPeerMax: sizes.1)
+        connection.isWritableWithAnyRoom = limits.writableWithAnyRoom
         connections.append(connection)
         return connection
     }

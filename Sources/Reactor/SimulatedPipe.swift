@@ -4,6 +4,10 @@ struct SimulatedPipe {
     let capacity: Int
     private var bytes: [UInt8] = []
     private var head = 0
+    /// Bytes that were ever written.
+    private(set) var bytesWritten = 0
+    /// Bytes that were ever read.
+    private(set) var bytesRead = 0
 
     init(capacity: Int) {
         precondition(capacity > 0, "a pipe holds at least one byte")
@@ -21,6 +25,7 @@ struct SimulatedPipe {
         let taken = min(source.count, room)
         guard taken > 0 else { return 0 }
         bytes.append(contentsOf: UnsafeRawBufferPointer(rebasing: source[..<taken]))
+        bytesWritten += taken
         return taken
     }
 
@@ -51,6 +56,7 @@ struct SimulatedPipe {
 
     private mutating func consume(_ moved: Int) {
         head += moved
+        bytesRead += moved
         if head == bytes.count {
             bytes.removeAll(keepingCapacity: true)
             head = 0
@@ -65,11 +71,14 @@ struct SimulatedPipe {
 final class SimulatedConnection {
     /// The source address as the server sees it.
     let peerName: String
+    let peerIdentity: PeerIdentity?
     let serverAddress: SocketAddress
     /// Unix sockets tell a writer at once that the reader is gone, and have no bytes under way.
     let isUnix: Bool
     /// True exactly when no fault may cut it.
     var isSpared = false
+    /// `SimulatedKernel.Limits.writableWithAnyRoom`, as it was when the connection was made.
+    var isWritableWithAnyRoom = false
     var toServer: SimulatedPipe
     var toPeer: SimulatedPipe
 
@@ -79,6 +88,8 @@ final class SimulatedConnection {
     /// True exactly when the server shut the receiving side.
     var serverStoppedReading = false
     var serverClosed = false
+    /// True exactly when closing is to reset it.
+    var resetsOnClose = false
 
     // The peer's end.
     /// True exactly when the peer said that it will send no more.
@@ -91,9 +102,11 @@ final class SimulatedConnection {
     var resetForPeer = false
 
     init(
-        peerName: String, serverAddress: SocketAddress, isUnix: Bool, bytesToServerMax: Int, bytesToPeerMax: Int
+        peerName: String, peerIdentity: PeerIdentity?, serverAddress: SocketAddress, isUnix: Bool,
+        bytesToServerMax: Int, bytesToPeerMax: Int
     ) {
         self.peerName = peerName
+        self.peerIdentity = peerIdentity
         self.serverAddress = serverAddress
         self.isUnix = isUnix
         toServer = SimulatedPipe(capacity: bytesToServerMax)

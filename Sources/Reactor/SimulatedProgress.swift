@@ -66,6 +66,7 @@ extension SimulatedKernel {
             if descriptor.accept.mustEnd(at: now) { return endAccept(number, -ECANCELED) }
             if occurs(.interruptedOperation) { return endAccept(number, interruption()) }
             if occurs(.acceptOutOfDescriptors) { return endAccept(number, random.chance(0.5) ? -EMFILE : -ENFILE) }
+            if occurs(.acceptNotPermitted) { return endAccept(number, -EPERM) }
             if occurs(.acceptNoMemory) { return endAccept(number, random.chance(0.5) ? -ENOBUFS : -ENOMEM) }
             let connection = listener.queue[0]
             if occurs(.acceptAborted) {
@@ -175,7 +176,7 @@ extension SimulatedKernel {
         post(RawCompletion(send.token, result: result), for: number, late: extra)
     }
 
-    private func errorForSend(_ send: SimulatedDescriptor.Send, _ connection: SimulatedConnection) -> Int32? {
+    func errorForSend(_ send: SimulatedDescriptor.Send, _ connection: SimulatedConnection) -> Int32? {
         if connection.serverFinished { return random.chance(0.5) ? EPIPE : ECANCELED }
         if connection.errorForServer != 0 { return random.chance(0.5) ? EPIPE : connection.errorForServer }
         if connection.peerClosed && connection.isUnix {
@@ -185,7 +186,7 @@ extension SimulatedKernel {
         return send.isCancelled ? ECANCELED : nil
     }
 
-    private func take(_ send: SimulatedDescriptor.Send, into connection: SimulatedConnection) -> Int {
+    func take(_ send: SimulatedDescriptor.Send, into connection: SimulatedConnection) -> Int {
         var left = min(send.byteCount, connection.toPeer.room)
         if left < send.byteCount { trace.sendsCutShort += 1 }
         if left > 1 && occurs(.shortSend) { left = random.length(upTo: left - 1) }

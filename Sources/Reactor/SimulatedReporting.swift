@@ -1,5 +1,7 @@
 /// A turn of the simulated kernel: when results are reported, and in which order.
-///
+
+import Glibc
+
 /// Results of one kind on one descriptor keep their order; everything else is shuffled, because nothing else is
 /// promised.
 extension SimulatedKernel {
@@ -16,15 +18,21 @@ extension SimulatedKernel {
         if timeoutMilliseconds != 0 {
             loopDeadline = timeoutMilliseconds > 0 ? now &+ UInt64(timeoutMilliseconds) : nil
         }
-        if occurs(.wallClockJump) { jumpWallClockAtRandom() }
-        if occurs(.monotonicStall) { now += 10_000 }
+        moveClocksAtRandom()
         if !occurs(.interruptedTurn) {
             progress()
             if timeoutMilliseconds != 0 && !hasDueResult {
                 sleep()
                 progress()
             }
-            report(max: occurs(.smallBatch) ? random.within(1...8) : Self.batchMax)
+            postStaleCompletion()
+            let room = occurs(.smallBatch) ? random.within(1...8) : Self.batchMax
+            if let less = overflow() {
+                report(max: min(room, less))
+                keepAside()
+            } else {
+                report(max: room)
+            }
         }
         lastTurnWasEmpty = reported.isEmpty
         if let deadline = loopDeadline, deadline <= now { loopDeadline = nil }  // the loop takes that timer now
@@ -42,7 +50,12 @@ extension SimulatedKernel {
 
     var hasDueResult: Bool { results.contains { $0.due <= now } }
 
-    private func sleep() {
+    func moveClocksAtRandom() {
+        if occurs(.wallClockJump) { jumpWallClockAtRandom() }
+        if occurs(.monotonicStall) { now += 10_000 }
+    }
+
+    func sleep() {
         guard let next = nextEventTime, next > now else { return }
         let wake = next == loopDeadline && occurs(.lateTimer) ? next + 16 : next
         let (limit, overflows) = now.addingReportingOverflow(limits.waitMillisecondsMax)
@@ -61,7 +74,13 @@ extension SimulatedKernel {
 
     func post(_ completion: RawCompletion, for descriptor: Int32, late: UInt64 = 0) {
         let extra = late == 0 && occurs(.delayedCompletion) ? delay() : late
-        results.append(PendingResult(completion: completion, descriptor: descriptor, due: now + extra))
+        var pending = PendingResult(completion: completion, descriptor: descriptor, due: now + extra)
+        // No result is due before an earlier one of its operation, behind which it would have to wait all the same: the
+        // clock would stand still for it.
+        if let earlier = results.last(where: { $0.orderKey == pending.orderKey }) {
+            pending.due = max(pending.due, earlier.due)
+        }
+        results.append(pending)
     }
 
     /// Posts what belongs to no descriptor: such results are not delayed.
@@ -96,6 +115,35 @@ extension SimulatedKernel {
         results = kept
     }
 
+    /// The places that are left in a completion queue that overflows now; nil where it does not.
+    private func overflow() -> Int? {
+        let places = random.within(1...4)
+        guard results.count(where: { $0.due <= now }) > places, occurs(.completionQueueOverflow) else { return nil }
+        stats.completionQueueOverflows += 1
+        return places
+    }
+
+    /// What found no place in the queue comes later, and what stands behind it not before.
+    private func keepAside() {
+        let later = now + UInt64(random.within(1...100))
+        for index in results.indices { results[index].due = max(results[index].due, later) }
+    }
+
+    /// A result of the socket that had the slot of a present one before it: whatever it says, it is nobody's.
+    private func postStaleCompletion() {
+        let reused = descriptors.indices.filter { (descriptors[$0]?.socket?.generation ?? 0) > 1 }
+        guard !reused.isEmpty, occurs(.staleCompletion), let socket = descriptors[random.pick(reused)]?.socket else {
+            return
+        }
+        let operation = random.pick([Operation.accept, .receive, .send])
+        let token = Token(operation, slot: socket.slot, generation: socket.generation - 1)
+        var completion = RawCompletion(token, result: random.pick([-ECANCELED, -ECONNRESET, -EPIPE, -ENOBUFS]))
+        if operation == .receive, !receiveBuffers.isExhausted, let (buffer, _) = receiveBuffers.take() {
+            completion = RawCompletion(token, result: 1, more: random.chance(0.5), buffer: buffer)
+        }
+        post(completion, for: -1)
+    }
+
     private func noteTaken(_ pending: PendingResult) {
         let completion = pending.completion
         trace.completions += 1
@@ -106,6 +154,7 @@ extension SimulatedKernel {
             trace.mix(UnsafeRawBufferPointer(rebasing: bytes[..<Int(completion.result)]))
             trace.bytesReceived += Int(completion.result)
         }
+        guard pending.descriptor >= 0 else { return }
         let number = Int(pending.descriptor)
         switch completion.token.operation {
         case .accept where !completion.more: descriptors[number]?.accept.phase = .idle

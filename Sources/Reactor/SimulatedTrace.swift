@@ -21,6 +21,8 @@ package struct SimulatedTrace: Sendable {
     package internal(set) var descriptorsReused = 0
     /// Completions reported in another order than they came about.
     package internal(set) var completionsReordered = 0
+    /// Events of epoll that told of bytes and of a hang-up at once.
+    package internal(set) var hangUpsWithInput = 0
     /// Completions reported in all.
     package internal(set) var completions = 0
     /// Bytes that the server took from its peers.
@@ -32,6 +34,13 @@ package struct SimulatedTrace: Sendable {
     package func count(of fault: SimulatedFaults.Class) -> Int { counts[fault.rawValue] }
 
     mutating func note(_ fault: SimulatedFaults.Class) { counts[fault.rawValue] += 1 }
+
+    /// Notes the result of a system call on a descriptor.
+    mutating func noteCall(_ descriptor: Int32, _ result: Int64, at time: UInt64) {
+        completions += 1
+        mix(UInt64(UInt32(bitPattern: descriptor)) << 32 | UInt64(UInt32(truncatingIfNeeded: result)))
+        mix(time)
+    }
 
     mutating func mix(_ word: UInt64) { hash = Self.mixed(hash, word) }
 

@@ -37,12 +37,14 @@ struct UringBackend: ~Copyable {
     /// - Throws: `SystemError` when the kernel refuses any part; the advice names the likely cause.
     init(_ configuration: borrowing LoopConfiguration) throws(SystemError) {
         let setup = try UringSetup(
-            entries: configuration.submissionEntries, modesSkipped: configuration.uringModesSkipped)
+            entries: configuration.submissionEntries, modesSkipped: configuration.uringModesSkipped,
+            hidden: configuration.uringOperationHidden)
         let buffers: ReceiveBuffers
         do throws(SystemError) {
             let made = try ReceiveBuffers(
                 registeringWith: setup.ring, count: configuration.receiveBufferCount,
                 bufferBytes: configuration.receiveBufferBytes)
+            try setup.enable()
             try setup.tryOut(made)
             buffers = made
         } catch {
@@ -157,11 +159,17 @@ extension UringBackend: LoopBackend {
         LinuxSockets.setSendBuffer(descriptor, bytes: bytes)
     }
 
+    mutating func setUserTimeout(_ descriptor: Int32, milliseconds: Int) {
+        LinuxSockets.setUserTimeout(descriptor, milliseconds: milliseconds)
+    }
+
     func localAddress(_ descriptor: Int32) -> SocketAddress? { LinuxSockets.localAddress(descriptor) }
     func unsentBytes(_ descriptor: Int32) -> Int { Int(linux_unsent_bytes(descriptor)) }
     func hasHungUp(_ descriptor: Int32) -> Bool { linux_has_hung_up(descriptor) != 0 }
 
     func peerDescription(_ descriptor: Int32) -> String { LinuxSockets.peerDescription(descriptor) }
+
+    func peer(_ descriptor: Int32) -> PeerIdentity? { LinuxSockets.peer(descriptor) }
 
     mutating func finishSending(_ descriptor: Int32) {
         _ = linux_shutdown(descriptor, Int32(SHUT_WR))
@@ -285,6 +293,8 @@ extension UringBackend: LoopBackend {
         check(outcome)
         reap()
         turnEnd = batchCount
+        // The kernel is short of memory and has neither waited nor brought anything: asking at once would be a spin.
+        if waits, batchCount == 0, outcome == -EAGAIN || outcome == -ENOMEM || outcome == -EBUSY { usleep(1000) }
         if ring_unsubmitted(ring) == 0 { scratch.removeAll() }
     }
 

@@ -12,15 +12,15 @@ struct UringSetup {
     /// True exactly when the ring's descriptor is registered with this thread, which saves a look-up per enter.
     let isRegistered: Bool
 
-    /// Operations without which the backend cannot work. (Multishot variants have no number of their own: see
-    /// `tryOut`.)
-    private static let operations: [Int32] = [
+    /// The operations of the backend, all that it uses. (Multishot variants have no number of their own: see `tryOut`.)
+    static let operations: [Int32] = [
         IORING_OP_ACCEPT, IORING_OP_RECV, IORING_OP_SEND, IORING_OP_SENDMSG, IORING_OP_READ, IORING_OP_POLL_ADD,
         IORING_OP_ASYNC_CANCEL,
     ].map { Int32($0.rawValue) }
 
+    /// - Parameter hidden: an operation that the kernel is taken not to have.
     /// - Throws: the kernel's refusal, with its likely cause as advice.
-    init(entries: Int, modesSkipped: Int) throws(SystemError) {
+    init(entries: Int, modesSkipped: Int, hidden: Int32?) throws(SystemError) {
         let ring = UnsafeMutablePointer<io_uring>.allocate(capacity: 1)
         let modes = [
             (ring_setup_deferred, "single issuer, deferred task run"),
@@ -42,7 +42,7 @@ struct UringSetup {
             ring.deallocate()
             throw UringSetup.refused(-outcome, "io_uring_setup")
         }
-        if let missing = UringSetup.missing(ring) {
+        if let missing = UringSetup.missing(ring, hidden) {
             io_uring_queue_exit(ring)
             ring.deallocate()
             throw missing
@@ -53,14 +53,24 @@ struct UringSetup {
     }
 
     /// What the kernel lacks, if anything.
-    private static func missing(_ ring: UnsafeMutablePointer<io_uring>) -> SystemError? {
+    private static func missing(_ ring: UnsafeMutablePointer<io_uring>, _ hidden: Int32?) -> SystemError? {
         if ring.pointee.features & ring_features_needed != ring_features_needed {
             return refused(EINVAL, "io_uring_setup (features)")
         }
-        let missing = ring_missing_operation(ring, operations, Int32(operations.count))
+        var missing = ring_missing_operation(ring, operations, Int32(operations.count))
+        if missing == 0, let hidden, operations.contains(hidden) { missing = hidden }
         if missing < 0 { return refused(-missing, "io_uring_register (probe)") }
         if missing > 0 { return refused(EINVAL, "io_uring_register (operation \(missing) is missing)") }
         return nil
+    }
+
+    /// Makes the ring usable, by this thread, for the backend's operations and nothing else. A kernel that does not
+    /// restrict rings leaves it as it is.
+    /// - Throws: the refusal.
+    func enable() throws(SystemError) {
+        _ = ring_restrict(ring, UringSetup.operations, Int32(UringSetup.operations.count))
+        let outcome = ring_enable(ring)
+        if outcome < 0 { throw UringSetup.refused(-outcome, "io_uring_register (enabling)") }
     }
 
     /// Receives one byte and the end of a stream the way connections are received from: what no flag or number tells,

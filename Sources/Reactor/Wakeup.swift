@@ -39,6 +39,9 @@ final class WakeupChannel: Sendable {
         _ = linux_write_event(descriptor, &one)
     }
 
+    /// Whether there is a signal to be taken.
+    var isSignalled: Bool { isPending.load(ordering: .acquiring) }
+
     /// Takes the signal, if there is one. What was handed over before `signal()` is visible after this.
     func take() -> Bool {
         isPending.exchange(false, ordering: .acquiringAndReleasing)

@@ -63,6 +63,20 @@ struct BackendChoiceTests {
         for error in [EPERM, ENOSYS, EACCES, ENOMEM, EINVAL, EMFILE] { #expect(UringSetup.mayFallBack(error)) }
     }
 
+    @Test("an operation that the kernel does not have means epoll, whichever it is", arguments: UringSetup.operations)
+    func missingOperation(_ operation: Int32) throws {
+        guard TestBackend.available.contains(.uring) else { return }
+        var configuration = LoopConfiguration()
+        configuration.uringOperationHidden = operation
+        let description = try EventLoop(configuration).backendDescription
+        #expect(
+            description.hasPrefix("epoll (io_uring refused: io_uring_register (operation \(operation) is missing): "))
+        configuration.backend = .uring
+        #expect { try EventLoop(configuration) } throws: {
+            ($0 as? SystemError)?.errno == EINVAL && ($0 as? SystemError)?.advice.contains("6.0 or newer") == true
+        }
+    }
+
     @Test("each backend says what it is", arguments: TestBackend.everywhere)
     func descriptions(_ backend: TestBackend) throws {
         let loop = try backend.makeLoop()
@@ -70,6 +84,7 @@ struct BackendChoiceTests {
         case .epoll: #expect(loop.backendDescription == "epoll (asked for)")
         case .uring: #expect(loop.backendDescription.hasPrefix("io_uring ("))
         case .simulated: #expect(loop.backendDescription == "simulation (seed 1)")
+        case .simulatedEpoll: #expect(loop.backendDescription == "simulation of epoll (seed 1)")
         }
     }
 

@@ -43,6 +43,45 @@ struct ReceivingTests {
         #expect(driver.received(socket) == Array(bytes[..<offset]))
     }
 
+    @Test("bytes behind a passed descriptor or an urgent byte are not forgotten", arguments: TestBackend.available)
+    func shortReads(_ backend: TestBackend) throws {
+        for transport in Transport.allCases {
+            let driver = try Driver(backend)
+            let listener = try driver.listen(transport)
+            let (socket, peer) = try driver.connect(to: listener)
+            driver.settle()
+            // All of it is there before the loop looks: one event, and a read that ends in the middle.
+            peer.write("one ")
+            if transport == .unix { try peer.pass(descriptor: 2, with: "two ") } else { try peer.writeUrgent("!") }
+            peer.write("three")
+            let expected = transport == .unix ? "one two three" : "one three"
+            try driver.run { driver.received(socket).count == expected.utf8.count }
+            #expect(driver.received(socket) == Array(expected.utf8))
+        }
+    }
+
+    @Test("reads that take less than there is lose nothing", arguments: SimulatedFace.allCases)
+    func partialReads(_ face: SimulatedFace) throws {
+        let kernel = SimulatedKernel(seed: 1, faults: .only(.partialReceive, 1))
+        var configuration = LoopConfiguration()
+        configuration.backend = face.backend(on: kernel)
+        let loop = try EventLoop(configuration)
+        let listener = try loop.listen(.loopback(port: 7575))
+        loop.accept(listener)
+        let peer = try #require(kernel.connect(to: .loopback(port: 7575)))
+        let bytes = pattern(1000)
+        #expect(kernel.peerWrite(peer, bytes) == 1000)
+        var received: [UInt8] = []
+        for _ in 0..<2000 where received.count < 1000 {
+            loop.turn(wait: false)
+            while let completion = loop.next() {
+                if completion.kind == .accepted { loop.receive(completion.accepted) }
+                received += loop.bytes(of: completion)
+            }
+        }
+        #expect(received == bytes)
+    }
+
     @Test("a paused socket hears of its end when resumed", arguments: TestBackend.everywhere, Transport.allCases)
     func endWhilePaused(_ backend: TestBackend, _ transport: Transport) throws {
         let driver = try Driver(backend)

@@ -9,9 +9,9 @@ import Testing
 struct SimulatedLoopTests {
     let address = SocketAddress.loopback(port: 7575)
 
-    func makeLoop(_ kernel: SimulatedKernel) throws -> EventLoop {
+    func makeLoop(_ kernel: SimulatedKernel, _ face: SimulatedFace) throws -> EventLoop {
         var configuration = LoopConfiguration()
-        configuration.backend = .simulated(kernel)
+        configuration.backend = face.backend(on: kernel)
         configuration.socketsMax = 16
         return try EventLoop(configuration)
     }
@@ -39,13 +39,15 @@ struct SimulatedLoopTests {
 
     @Test("the loop says that it is simulated, and with which seed")
     func description() throws {
-        #expect(try makeLoop(SimulatedKernel(seed: 42)).backendDescription == "simulation (seed 42)")
+        let loops = try SimulatedFace.allCases.map { try makeLoop(SimulatedKernel(seed: 42), $0) }
+        #expect(loops.map(\.backendDescription) == ["simulation (seed 42)", "simulation of epoll (seed 42)"])
+        #expect(loops.map(\.backendName) == ["simulation", "simulation"])
     }
 
-    @Test("a day passes in no time, and timers fire in order and never early")
-    func virtualTime() throws {
+    @Test("a day passes in no time, and timers fire in order and never early", arguments: SimulatedFace.allCases)
+    func virtualTime(_ face: SimulatedFace) throws {
         let kernel = SimulatedKernel(seed: 1)
-        let loop = try makeLoop(kernel)
+        let loop = try makeLoop(kernel, face)
         let start = loop.now
         let deadlines: [UInt64] = [86_400_000, 15_000, 3_600_000]
         var timers: [TimerID: UInt64] = [:]
@@ -66,10 +68,10 @@ struct SimulatedLoopTests {
         #expect(fired == deadlines.sorted())
     }
 
-    @Test("a late timer is late by one tick")
-    func lateTimer() throws {
+    @Test("a late timer is late by one tick", arguments: SimulatedFace.allCases)
+    func lateTimer(_ face: SimulatedFace) throws {
         let kernel = SimulatedKernel(seed: 1, faults: .only(.lateTimer, 1))
-        let loop = try makeLoop(kernel)
+        let loop = try makeLoop(kernel, face)
         let timer = loop.makeTimer()
         loop.setTimer(timer, at: loop.now + 1_000)
         let start = loop.now
@@ -79,10 +81,10 @@ struct SimulatedLoopTests {
         #expect(kernel.trace.count(of: .lateTimer) == 1)
     }
 
-    @Test("signals and wake-ups come as completions, several wake-ups as one")
-    func otherSources() throws {
+    @Test("signals and wake-ups come as completions, several wake-ups as one", arguments: SimulatedFace.allCases)
+    func otherSources(_ face: SimulatedFace) throws {
         let kernel = SimulatedKernel(seed: 1)
-        let loop = try makeLoop(kernel)
+        let loop = try makeLoop(kernel, face)
         try loop.watchSignals([SIGTERM, SIGHUP])
         kernel.raiseSignal(SIGHUP)
         loop.wakeup.signal()
@@ -93,10 +95,10 @@ struct SimulatedLoopTests {
         #expect(completions.contains { $0.kind == .woken })
     }
 
-    @Test("a byte source is adopted, read to its end and closed")
-    func source() throws {
+    @Test("a byte source is adopted, read to its end and closed", arguments: SimulatedFace.allCases)
+    func source(_ face: SimulatedFace) throws {
         let kernel = SimulatedKernel(seed: 1)
-        let loop = try makeLoop(kernel)
+        let loop = try makeLoop(kernel, face)
         let (descriptor, peer) = kernel.openSource()
         let socket = try loop.adopt(descriptor: descriptor)
         loop.receive(socket)
@@ -111,10 +113,12 @@ struct SimulatedLoopTests {
         #expect(throws: SystemError.self) { try loop.adopt(descriptor: 77) }
     }
 
-    @Test("a graceful close ends the stream, a reset breaks it; each gives one .closed", arguments: [true, false])
-    func closing(graceful: Bool) throws {
+    @Test(
+        "a graceful close ends the stream, a reset breaks it; each gives one .closed",
+        arguments: SimulatedFace.allCases, [true, false])
+    func closing(_ face: SimulatedFace, graceful: Bool) throws {
         let kernel = SimulatedKernel(seed: 1)
-        let loop = try makeLoop(kernel)
+        let loop = try makeLoop(kernel, face)
         let (socket, peer) = try connect(loop, kernel)
         #expect(loop.peerDescription(of: socket) == "127.0.0.1:40000")
         loop.receive(socket)
@@ -126,10 +130,12 @@ struct SimulatedLoopTests {
         #expect(kernel.openDescriptors == 1)
     }
 
-    @Test("a connection that finds no slot is refused, and its descriptor does not leak")
-    func noSlot() throws {
+    @Test(
+        "a connection that finds no slot is refused, and its descriptor does not leak",
+        arguments: SimulatedFace.allCases)
+    func noSlot(_ face: SimulatedFace) throws {
         let kernel = SimulatedKernel(seed: 1)
-        let loop = try makeLoop(kernel)
+        let loop = try makeLoop(kernel, face)
         let listener = try loop.listen(address, ListenOptions())
         loop.accept(listener)
         for _ in 0..<20 { _ = kernel.connect(to: address) }
@@ -139,10 +145,10 @@ struct SimulatedLoopTests {
         #expect(kernel.openDescriptors <= 16)
     }
 
-    @Test("an attach that is refused costs that connection only")
-    func attachRefused() throws {
+    @Test("an attach that is refused costs that connection only", arguments: SimulatedFace.allCases)
+    func attachRefused(_ face: SimulatedFace) throws {
         let kernel = SimulatedKernel(seed: 1)
-        let loop = try makeLoop(kernel)
+        let loop = try makeLoop(kernel, face)
         let listener = try loop.listen(address, ListenOptions())
         loop.accept(listener)
         kernel.faults = .only(.attachRefused, 1)
@@ -156,10 +162,12 @@ struct SimulatedLoopTests {
         #expect(settle(loop, kernel).map(\.completion.result) == [0])
     }
 
-    @Test("after the process ended, its peers see the end, and a new loop listens at the same address")
-    func restart() throws {
+    @Test(
+        "after the process ended, its peers see the end, and a new loop listens at the same address",
+        arguments: SimulatedFace.allCases)
+    func restart(_ face: SimulatedFace) throws {
         let kernel = SimulatedKernel(seed: 1, faults: .only(.delayedCompletion, 0.5))
-        var loop: EventLoop? = try makeLoop(kernel)
+        var loop: EventLoop? = try makeLoop(kernel, face)
         let listener = try loop?.listen(address, ListenOptions())
         loop?.accept(try #require(listener))
         let peers = (0..<8).compactMap { _ in kernel.connect(to: address) }
@@ -173,24 +181,24 @@ struct SimulatedLoopTests {
         #expect(kernel.openDescriptors == 0)
         for peer in peers { #expect(kernel.peerAtEnd(peer)) }
         kernel.heal()
-        let next = try makeLoop(kernel)
+        let next = try makeLoop(kernel, face)
         let (socket, peer) = try connect(next, kernel)
         next.receive(socket)
         kernel.peerWrite(peer, [9])
         #expect(settle(next, kernel).flatMap(\.bytes) == [9])
     }
 
-    @Test("a loop may go away with sockets open and operations in the kernel")
-    func abandoned() throws {
+    @Test("a loop may go away with sockets open and operations in the kernel", arguments: SimulatedFace.allCases)
+    func abandoned(_ face: SimulatedFace) throws {
         let kernel = SimulatedKernel(seed: 1)
         do {
-            let loop = try makeLoop(kernel)
+            let loop = try makeLoop(kernel, face)
             let (socket, peer) = try connect(loop, kernel)
             loop.receive(socket)
             kernel.peerWrite(peer, [1])
             loop.turn(wait: false)
         }
-        let loop = try makeLoop(kernel)
+        let loop = try makeLoop(kernel, face)
         #expect(settle(loop, kernel).isEmpty)
         #expect(kernel.openDescriptors == 0)
     }

@@ -6,12 +6,13 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-// The set-up flags of the loop, best first; a kernel that does not know one answers EINVAL.
-static const unsigned ring_setup_deferred = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN
+// The set-up flags of the loop, best first; a kernel that does not know one answers EINVAL. A ring is made disabled, so
+// that it can be restricted before it is used.
+static const unsigned ring_setup_plain = IORING_SETUP_R_DISABLED | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP;
+static const unsigned ring_setup_deferred = IORING_SETUP_R_DISABLED | IORING_SETUP_SINGLE_ISSUER
+    | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP;
+static const unsigned ring_setup_cooperative = IORING_SETUP_R_DISABLED | IORING_SETUP_COOP_TASKRUN
     | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP;
-static const unsigned ring_setup_cooperative = IORING_SETUP_COOP_TASKRUN | IORING_SETUP_SUBMIT_ALL
-    | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP;
-static const unsigned ring_setup_plain = IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP;
 
 // Features without which the loop would be wrong (5.11 and newer have them all): no completion is ever dropped,
 // the kernel copies what an entry points to (iovecs, msghdr) at submission, enter takes a timeout.
@@ -81,6 +82,14 @@ static inline unsigned ring_ready(const struct io_uring *ring) {
 
 // 0 if the kernel has all of these operations, the first missing one, or -errno where it does not say.
 int ring_missing_operation(struct io_uring *ring, const int *operations, int count);
+
+// Allows these operations and the loop's two entry flags from now on, and of the registrations only that of the ring's
+// own descriptor: nothing that comes to write into the ring can open files or connect. Before ring_enable only. 0, or
+// -errno: then everything stays allowed.
+int ring_restrict(struct io_uring *ring, const int *operations, int count);
+
+// Makes a ring usable, by the calling thread; 0, or -errno.
+int ring_enable(struct io_uring *ring);
 
 // Empty entries left before the next submission.
 static inline unsigned ring_room(const struct io_uring *ring) {

@@ -2,6 +2,7 @@
 // this module's system types (fd_set) would differ from Glibc's, and no Swift file could import both.
 #pragma once
 #include <getopt.h>
+#include <malloc.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>

@@ -34,6 +34,10 @@ const char *linux_error_name(int error);
 // The new descriptor is nonblocking and closed on exec.
 int64_t linux_accept(int listener);
 
+// The same, and never waits: -EAGAIN where nobody waits to be accepted, whether or not the listener is in nonblocking
+// mode. Nothing else may be accepting from it.
+int64_t linux_accept_waiting(int listener);
+
 // Never waits, whether or not the descriptor is in nonblocking mode.
 static inline int64_t linux_receive(int socket, void *into, size_t count) {
     return linux_outcome(recv(socket, into, count, MSG_DONTWAIT));
@@ -74,10 +78,16 @@ static inline uint64_t linux_epoll_data(const struct epoll_event *events, int in
 static inline uint32_t linux_epoll_events(const struct epoll_event *events, int index) {
     return events[index].events;
 }
+// What a simulated epoll reports.
+static inline void linux_epoll_report(struct epoll_event *into, int index, uint32_t events, uint64_t data) {
+    into[index] = (struct epoll_event){.events = events, .data = {.u64 = data}};
+}
 
 // Macros that Swift sees with other types than epoll_ctl's.
 static const uint32_t linux_epoll_input_events = EPOLLIN | EPOLLRDHUP | (1u << 31) /* EPOLLET */;
 static const uint32_t linux_epoll_all_events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | (1u << 31) /* EPOLLET */;
+static const uint32_t linux_epoll_edges = 1u << 31 /* EPOLLET */;
+static const uint32_t linux_epoll_once = 1u << 30 /* EPOLLONESHOT */;
 static const uint32_t linux_epoll_one_read = EPOLLIN | (1u << 30) /* EPOLLONESHOT */;
 
 // Sockets.
@@ -188,3 +198,11 @@ static inline void *linux_zero_pages(size_t bytes) {
 // Makes the calling thread's later calls of one system call fail with `error`: how tests see what a seccomp profile
 // does (seccomp(2)). Cannot be undone; use a thread that ends.
 int linux_refuse_system_call(long number, int error);
+
+// Makes each of the calling thread's later calls of one system call wait for an answer of another thread, and gives the
+// descriptor to answer at (seccomp_unotify(2)): how tests see what a kernel says once in a while. Cannot be undone.
+int linux_supervise_system_call(long number);
+
+// Lets the next call fail with `error`, or do what it does where that is 0. 1, or 0 if none came within 10 ms;
+// -ECONNRESET once the thread is gone.
+int linux_answer_call(int listener, int error);

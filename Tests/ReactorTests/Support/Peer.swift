@@ -81,6 +81,36 @@ final class Peer {
 
     func write(_ text: String) { write(Array(text.utf8)) }
 
+    /// Writes text with a descriptor beside it (SCM_RIGHTS of unix(7)); only where the backend is real.
+    func pass(descriptor passed: Int32, with text: String) throws {
+        var bytes = Array(text.utf8)
+        // struct cmsghdr, the descriptor, and what rounds it up to whole words.
+        let control = UnsafeMutableRawBufferPointer.allocate(byteCount: 24, alignment: 8)
+        defer { control.deallocate() }
+        control.storeBytes(of: 20, as: Int.self)
+        control.storeBytes(of: SOL_SOCKET, toByteOffset: 8, as: Int32.self)
+        control.storeBytes(of: 1, toByteOffset: 12, as: Int32.self)  // SCM_RIGHTS
+        control.storeBytes(of: passed, toByteOffset: 16, as: Int32.self)
+        let sent = bytes.withUnsafeMutableBytes { bytes in
+            var piece = iovec(iov_base: bytes.baseAddress, iov_len: bytes.count)
+            return withUnsafeMutablePointer(to: &piece) { piece in
+                var message = msghdr()
+                message.msg_iov = piece
+                message.msg_iovlen = 1
+                message.msg_control = control.baseAddress
+                message.msg_controllen = control.count
+                return sendmsg(descriptor, &message, 0)
+            }
+        }
+        if sent != bytes.count { throw Refused(errno: errno) }
+    }
+
+    /// Writes text whose last byte is urgent (MSG_OOB of tcp(7)); only where the backend is real.
+    func writeUrgent(_ text: String) throws {
+        let bytes = Array(text.utf8)
+        if send(descriptor, bytes, bytes.count, Int32(MSG_OOB)) != bytes.count { throw Refused(errno: errno) }
+    }
+
     /// Reads what is there, at most `countMax` bytes.
     func read(_ countMax: Int = .max) -> [UInt8] {
         if let (kernel, peer) = simulated {

@@ -10,6 +10,8 @@ enum TestBackend: String, CaseIterable, Codable, Sendable, CustomTestStringConve
     case uring = "io_uring"
     /// A fault-free simulated kernel; the `Peer`s of the test's thread are in it.
     case simulated = "simulation"
+    /// The epoll backend on such a kernel.
+    case simulatedEpoll = "simulation of epoll"
 
     var testDescription: String { rawValue }
 
@@ -27,7 +29,7 @@ enum TestBackend: String, CaseIterable, Codable, Sendable, CustomTestStringConve
     }()
 
     /// The simulation too: for tests that use nothing of the machine but `Peer`s.
-    static let everywhere = available + [.simulated]
+    static let everywhere = available + [.simulated, .simulatedEpoll]
 
     /// A loop on this backend.
     func makeLoop(_ adjust: (inout LoopConfiguration) -> Void = { _ in }) throws -> EventLoop {
@@ -38,13 +40,13 @@ enum TestBackend: String, CaseIterable, Codable, Sendable, CustomTestStringConve
         switch self {
         case .epoll: configuration.backend = .epoll
         case .uring: configuration.backend = .uring
-        case .simulated:
+        case .simulated, .simulatedEpoll:
             var limits = SimulatedKernel.Limits()
             limits.receiveBufferCount = configuration.receiveBufferCount
             limits.receiveBufferBytes = configuration.receiveBufferBytes
             let kernel = SimulatedKernel(seed: 1, limits: limits)
             Peer.world = kernel
-            configuration.backend = .simulated(kernel)
+            configuration.backend = self == .simulated ? .simulated(kernel) : .simulatedEpoll(kernel)
         }
         return try EventLoop(configuration)
     }
