@@ -10,8 +10,8 @@ PYTHON := .build/python/bin/python
 SWIFT_FILES := Package.swift Sources Tests bench examples
 
 .DEFAULT_GOAL := build
-.PHONY: help run build test test-swift simulate test-end-to-end test-readers bench fuzz fuzz-smoke autobahn install \
-        uninstall format lint clean dependencies test-dependencies
+.PHONY: help run build test test-swift simulate planted test-end-to-end test-readers bench fuzz fuzz-smoke autobahn \
+        install uninstall format lint clean dependencies test-dependencies
 
 run: build ## see it live: this host's own events and a page, on http://127.0.0.1:7575/
 	$(BIN)/fanout demo
@@ -19,11 +19,14 @@ run: build ## see it live: this host's own events and a page, on http://127.0.0.
 build: dependencies ## the release binary, .build/release/fanout, with liburing and the Swift runtime inside
 	swift build -c release --static-swift-stdlib
 
-test: test-dependencies test-swift fuzz-smoke test-end-to-end test-readers ## every suite; Tests/README.md says what each shows
+test: test-dependencies test-swift planted fuzz-smoke test-end-to-end test-readers ## every suite; Tests/README.md says what each shows
 
 test-swift: test-dependencies ## the Swift suites: parsers, encoders, reactor, server in the simulation
 	swift build --build-tests
 	swift test --skip-build
+
+planted: test-dependencies ## 2,000 worlds of the simulation, optimised; then each of many planted bugs must be found
+	Tests/planted.sh
 
 SEEDS ?= 10000
 

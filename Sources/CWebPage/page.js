@@ -603,15 +603,33 @@ function showMetrics(text) {
   if (byID('metrics').open) setText(byID('metrics').lastElementChild, text.replace(/^#.*\n/gm, ''))
 }
 
+/* Who has not taken what was published: nobody, as a rule. */
+function showBehind(subscribers) {
+  const behind = subscribers.filter(each => each.events > 0)
+  byID('behind').hidden = behind.length === 0
+  byID('behind').lastElementChild.replaceChildren(...behind.map(each => {
+    const line = make('li')
+    const more = [
+      each.transport, each.channel, inBytes(each.bytes), inTime(each.ms / 1000), each.state !== 'behind' && each.state,
+    ].filter(Boolean).join(' · ')
+    line.append(make('span', '', each.peer), make('b', '', counted(each.events, 'event')), make('small', '', more))
+    line.title = `${each.peer} · ${more}`
+    return line
+  }))
+}
+
 async function poll() {
   if (!document.hidden) {
     const asText = async path => {
       const response = await fetch(path, { cache: 'no-store', signal: AbortSignal.timeout(5000) })
       return response.ok ? response.text() : Promise.reject(new Error(`${path} answered ${response.status}`))
     }
-    const [metrics, list] = await Promise.allSettled([asText('/metrics'), asText('/v1/channels').then(JSON.parse)])
+    const asObject = path => asText(path).then(JSON.parse)
+    const [metrics, list, lag] = await Promise.allSettled(
+      [asText('/metrics'), asObject('/v1/channels'), asObject('/v1/lag?top=5')])
     byID('server').classList.toggle('stale', metrics.status === 'rejected')
     if (metrics.status === 'fulfilled') showMetrics(metrics.value)
+    showBehind(lag.status === 'fulfilled' && Array.isArray(lag.value.subscribers) ? lag.value.subscribers : [])
     for (const each of (list.status === 'fulfilled' && Array.isArray(list.value.channels)) ? list.value.channels : []) {
       const known = nameOf(channels, String(each.channel))
       if (known) Object.assign(known, { events: each.events, subscribers: each.subscribers })

@@ -112,6 +112,30 @@ extension ServerOptions {
         ) { options, text throws(FlagValueFault) in
             options.configuration.connectionsMax = try FlagValue.integer(text, 9...10_000_000)
         },
+        .value(
+            "max-per-address", "N", in: "Readers", default: "1,024, and any number on loopback addresses",
+            "Connections of one IPv4 address or one IPv6 /64. Behind a proxy every client has the proxy's address: "
+                + "limit them there."
+        ) { options, text throws(FlagValueFault) in
+            options.configuration.connectionsPerAddressMax = try FlagValue.integer(text, 1...10_000_000)
+        },
+        .value(
+            "max-per-user", "N", in: "Readers", default: "any number",
+            "Connections of one user on the unix sockets together."
+        ) { options, text throws(FlagValueFault) in
+            options.configuration.connectionsPerUserMax = try FlagValue.integer(text, 1...10_000_000)
+        },
+        .value(
+            "max-memory", "BYTES", in: "Readers", default: "a quarter of the memory the process may have, 64M at least",
+            "What everything that varies may take of memory together, such as 256M or 2G: what waits for readers, "
+                + "input that is not whole, subscriptions, channels. Beyond it the largest laggard goes first, and "
+                + "new ones are refused."
+        ) { options, text throws(FlagValueFault) in
+            guard let bytes = ValueSyntax.byteCount(text), ValueSyntax.memoryRange.contains(bytes) else {
+                throw FlagValueFault("needs \(ValueSyntax.memoryAdvice), not '\(text)'")
+            }
+            options.configuration.memoryMax = bytes
+        },
         .toggle(
             "insecure", in: "Who may come in",
             "Allows --listen and --jsonl on addresses that are not loopback: anyone who can reach them may read and "

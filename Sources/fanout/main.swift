@@ -5,6 +5,8 @@ import Glibc
 // A reader of our output that goes away is told by EPIPE, not by a signal that ends the process.
 signal(SIGPIPE, SIG_IGN)
 
+StandardDescriptors.occupyClosed()
+
 let arguments = Array(CommandLine.arguments.dropFirst())
 let environment = Environment { name in getenv(name).map { String(cString: $0) } }
 exit(Dispatcher.run(arguments, environment: environment))

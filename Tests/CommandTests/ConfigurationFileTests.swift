@@ -13,8 +13,11 @@ struct ConfigurationFileTests {
     func everything() throws {
         let text = """
             {"listen": "127.0.0.1:1", "jsonl": "[::1]:2", "runtime_dir": "/r", "io": "epoll", "heartbeat_s": 5,
-             "max_connections": 100, "on_lag": "gap", "limits": {"events": 10}, "allow_hosts": ["h"],
+             "max_connections": 100, "max_memory": "64M", "max_per_address": 20, "max_per_user": 30, "on_lag": "gap",
+             "limits": {"events": 10}, "allow_hosts": ["h"],
              "allow_origins": ["https://o"], "log_level": "debug",
+             "listeners": {"http": {"limits": {"events": 4}}, "http_socket": {"limits": {"bytes": 5}},
+                           "events": {"limits": {"age_ms": 6}}, "jsonl": {}},
              "channels": {
                "dash": {"stamp": ["seq", "time"], "discriminator": "kind", "control": "off", "on_lag": "close",
                         "limits": {"events": 1, "bytes": 2, "age_ms": 3}, "from": "start"},
@@ -28,9 +31,18 @@ struct ConfigurationFileTests {
         #expect(configuration.io == .epoll)
         #expect(configuration.heartbeatSeconds == 5)
         #expect(configuration.connectionsMax == 100)
+        #expect(configuration.connectionsPerAddressMax == 20)
+        #expect(configuration.connectionsPerUserMax == 30)
+        #expect(configuration.memoryMax == 64 << 20)
         #expect(configuration.onLag == .gap)
         #expect(configuration.limits.events == 10)
         #expect(configuration.limits.bytes == 1 << 20)
+        #expect(configuration.listenerLimits.http?.events == 4)
+        #expect(configuration.listenerLimits.http?.bytes == 1 << 20)
+        #expect(configuration.listenerLimits.httpSocket?.bytes == 5)
+        #expect(configuration.listenerLimits.httpSocket?.events == 10)
+        #expect(configuration.listenerLimits.events?.ageMilliseconds == 6)
+        #expect(configuration.listenerLimits.jsonl == nil)
         #expect(configuration.allowedHosts == ["h"])
         #expect(configuration.allowedOrigins == ["https://o"])
         #expect(configuration.logLevel == .debug)
@@ -59,6 +71,27 @@ struct ConfigurationFileTests {
         let rules = ConfigurationFile.parse(Array(text.utf8), named: "f").configuration.channelRules[0].rules
         #expect(rules.limits?.events == 7)
         #expect(rules.limits?.bytes == 5)
+    }
+
+    @Test("a listener's limits begin with the file's too, and every fault in them has its place")
+    func listeners() {
+        let text = #"{"listeners":{"jsonl":{"limits":{"bytes":5}}},"limits":{"events":7}}"#
+        let configuration = ConfigurationFile.parse(Array(text.utf8), named: "f").configuration
+        #expect(configuration.listenerLimits.jsonl?.events == 7)
+        #expect(configuration.listenerLimits.jsonl?.bytes == 5)
+        #expect(
+            faults(#"{"listeners":{"htp":{},"http":{"limit":{}},"events":{"limits":{"events":0,"age":1}},"jsonl":1}}"#)
+                == [
+                    "f:1:15: unknown key 'htp', did you mean 'http'?",
+                    "f:1:32: unknown key 'limit', did you mean 'limits'?",
+                    "f:1:73: 'events' must be a whole number from 1 to 1073741824",
+                    "f:1:75: unknown key 'age': 'limits' has events, bytes, age_ms",
+                    "f:1:93: listener 'jsonl' must be an object, not a number",
+                ])
+        #expect(
+            faults(#"{"listeners":{"ingest":{}}}"#)
+                == ["f:1:15: unknown key 'ingest': 'listeners' has http, http_socket, events, jsonl"])
+        #expect(faults(#"{"listeners":[]}"#) == ["f:1:14: 'listeners' must be an object, not an array"])
     }
 
     @Test("all faults are said, in the order of their places")

@@ -59,7 +59,8 @@ struct FlagTableTests {
         #expect(
             Set(Serve.table.flags.map(\.name)) == [
                 "listen", "jsonl", "runtime-dir", "channel", "io", "stdin", "text", "exit-on-eof", "on-lag",
-                "max-connections", "log-level", "insecure", "allow-host", "allow-origin", "heartbeat", "config",
+                "max-connections", "max-memory", "max-per-address", "max-per-user",
+                "log-level", "insecure", "allow-host", "allow-origin", "heartbeat", "config",
             ])
     }
 

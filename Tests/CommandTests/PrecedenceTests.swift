@@ -72,8 +72,9 @@ struct PrecedenceTests {
                 == CommandFault("FANOUT_IO needs one of auto, io_uring, epoll, not 'kqueue'", exitCode: 78))
         for arguments in [
             ["--heartbeat", "0"], ["--heartbeat", "+5"], ["--max-connections", "99999999999999999999"],
+            ["--max-per-address", "0"], ["--max-per-user", "-1"],
             ["--listen", "7575"], ["--channel", "a//b"], ["--allow-origin", "app.example"], ["--log-level", "loud"],
-            ["--on-lag", "wait"], ["--config", ""], ["--jsonl", ""],
+            ["--on-lag", "wait"], ["--max-memory", "15M"], ["--max-memory", "1x"], ["--config", ""], ["--jsonl", ""],
         ] {
             #expect(fault(arguments)?.exitCode == 64, "\(arguments)")
         }
@@ -83,8 +84,9 @@ struct PrecedenceTests {
     func values() throws {
         let configuration = try resolve([
             "--jsonl", "[::1]:0", "--runtime-dir", "/x", "--io", "epoll", "--stdin", "--text", "--exit-on-eof",
-            "--on-lag", "gap", "--max-connections", "100", "--log-level", "debug", "--insecure", "--allow-origin",
-            "https://app.example", "--heartbeat", "5",
+            "--on-lag", "gap", "--max-connections", "100", "--max-per-address", "7", "--max-per-user", "8",
+            "--log-level", "debug", "--insecure", "--allow-origin",
+            "https://app.example", "--heartbeat", "5", "--max-memory", "256M",
         ])
         #expect(configuration.jsonl == "[::1]:0")
         #expect(configuration.runtimeDirectory == "/x")
@@ -93,6 +95,9 @@ struct PrecedenceTests {
         #expect(configuration.exitOnEndOfInput)
         #expect(configuration.onLag == .gap)
         #expect(configuration.connectionsMax == 100)
+        #expect(configuration.connectionsPerAddressMax == 7)
+        #expect(configuration.connectionsPerUserMax == 8)
+        #expect(configuration.memoryMax == 256 << 20)
         #expect(configuration.logLevel == .debug)
         #expect(configuration.insecure)
         #expect(configuration.allowedOrigins == ["https://app.example"])

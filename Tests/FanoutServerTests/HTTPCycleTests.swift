@@ -200,6 +200,18 @@ struct HTTPCycleTests {
         #expect(try status("X" + line + "\r\nHost: localhost\r\n\r\n") == 414)
     }
 
+    @Test("a body that is refused may still arrive whole: its sender reads the answer and not a reset")
+    func refusedBody() throws {
+        let server = try SimulatedServer()
+        let client = try server.connect()
+        let bytes = Array(RequestText.post(String(repeating: " ", count: 1_048_577)).utf8)
+        client.write(bytes)
+        let answer = try #require(Answer.all(client.takeAll()).first)
+        #expect(answer.status == 413)
+        #expect(client.isAtEnd)
+        #expect(!server.kernel.peerWasReset(client.peer))
+    }
+
     @Test("a batch is all or nothing, and its ack names the first and the last")
     func batch() throws {
         let server = try SimulatedServer()

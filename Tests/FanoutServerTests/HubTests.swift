@@ -102,6 +102,27 @@ struct HubTests {
         #expect(model.delivery.connections[0].ring.runCount == 1)
     }
 
+    @Test("a time stamp never goes back, even where the clock does")
+    func timeStamps() throws {
+        let server = try SimulatedServer { configuration in
+            var rules = Configuration.ChannelRules()
+            rules.stamp = ["time"]
+            configuration.channelRules = [("timed", rules)]
+        }
+        let reader = try SimulatedReader(server, .jsonlTCP)
+        _ = reader.take()
+        var times: [String] = []
+        for jump in [0, 5_000, -86_400_000, 1_000, -31_536_000_000, 200_000_000] as [Int64] {
+            server.kernel.jumpWallClock(milliseconds: jump)
+            try server.publish("{}", on: "timed")
+            times += reader.take().compactMap { $0.object["time"] as? String }
+        }
+        #expect(times.count == 6)
+        #expect(times == times.sorted(), "\(times)")
+        #expect(times[2] == times[1] && times[5] == times[1])
+        #expect(times[1] > times[0])
+    }
+
     @Test("a receipt names the last event's readers, and those that were behind before it")
     func receipts() throws {
         let model = try HubModel()

@@ -263,4 +263,28 @@ struct LaggardTests {
         #expect(records.last?.seq == 61)
         #expect(records.suffix(3).map(\.kind) == ["$gap", "$hello", "tick"])
     }
+
+    @Test("a reader that missed more events than can be counted is told of them without a number")
+    func missedBeyondCount() throws {
+        let server = try server(.gap)
+        let reader = try SimulatedReader(server, .eventsSocket)
+        for _ in 0..<40 {
+            try publish(server, 1)
+            server.pass(milliseconds: 20)
+        }
+        let connections = server.engine.delivery.connections.records
+        let slot = try #require(
+            (0..<server.engine.delivery.connections.slotsUsed).first { connections[$0].flags.contains(.skipping) })
+        for missed in [UInt32.max - 2, .max] {
+            connections[slot].missed = missed
+            try publish(server, 3)
+            #expect(connections[slot].missed == .max, "the count stays where it ends")
+        }
+        var records: [Record] = []
+        for _ in 0..<20 { records += reader.take() }
+        let gap = try #require(records.first { $0.kind == "$gap" }, "nothing is missed in silence")
+        #expect(gap.object["to"] as? Int == 46 && gap.object["dropped"] == nil)
+        try publish(server, 1)
+        #expect(reader.takeSeqs() == [47])
+    }
 }

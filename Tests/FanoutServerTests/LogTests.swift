@@ -13,41 +13,52 @@ struct LogTests {
         return (Log(level: level, seconds: { clock.second }, write: { lines.all.append($0) }), { lines.all }, clock)
     }
 
-    @Test("nothing from outside can forge a line")
+    @Test("nothing from outside can forge a line, and a long message is cut")
     func safe() {
-        #expect(
-            Log.safe("a\nb\r\tc\u{0}\u{1b}[31m\u{7f}\u{85}\u{9f}é") == "a\\xab\\xd\\x9c\\x0\\x1b[31m\\x7f\\x85\\x9fé")
-        #expect(Log.safe("") == "")
-        for scalar in 0..<0x120 {
-            let text = Log.safe("x\(Unicode.Scalar(scalar)!)y")
-            #expect(text.unicodeScalars.allSatisfy { $0.value >= 0x20 && !(0x7F..<0xA0).contains($0.value) })
-        }
+        let (log, lines, _) = log()
+        log.info("a\nfanout: error: forged\u{1b}[31m" + String(repeating: "x", count: 10_000))
+        let line = lines()[0]
+        #expect(line.hasPrefix("fanout: info: a\\xafanout: error: forged\\x1b[31mxx"))
+        #expect(line.count < 600 && line.hasSuffix("…"))
     }
 
-    @Test("a line of 512 characters is whole, a longer one is cut and says so")
-    func cut() {
-        let exact = String(repeating: "x", count: Log.lineBytesMax)
-        #expect(Log.safe(exact) == exact)
-        #expect(Log.safe(exact + "y") == exact + "…")
-    }
-
-    @Test("the same message comes once a second, with the number of those left out")
+    @Test("messages of one kind come once a second, however different, with the number of those left out")
     func once() {
         let (log, lines, clock) = log()
-        for _ in 0..<5 { log.warning("full") }
+        func refused(_ name: String) { log.warning("refused: \(name)") }
+        for index in 0..<5 { refused("\(index)") }
         log.warning("other")
         clock.second += 1
-        log.warning("full")
-        log.warning("full")
+        refused("a")
+        refused("b")
         clock.second += 7
-        log.warning("full")
+        refused("c")
         clock.second += 1
-        log.warning("full")
+        refused("d")
         #expect(
             lines() == [
-                "fanout: warning: full", "fanout: warning: other", "fanout: warning: full (and 4 times more)",
-                "fanout: warning: full (and 1 times more)", "fanout: warning: full",
+                "fanout: warning: refused: 0", "fanout: warning: other",
+                "fanout: warning: refused: a (and 4 more like it)", "fanout: warning: refused: c (and 1 more like it)",
+                "fanout: warning: refused: d",
             ])
+    }
+
+    @Test("a flood that has ended is counted to its end")
+    func held() {
+        let (log, lines, clock) = log()
+        var holds = 0
+        log.whenHolding = { holds += 1 }
+        func refused(_ name: String) { log.warning("refused: \(name)") }
+        for index in 0..<1000 { refused("\(index)") }
+        #expect(holds == 1)
+        log.sayHeld()
+        #expect(holds == 2, "the second has not passed yet")
+        clock.second += 1
+        log.sayHeld()
+        clock.second += 1
+        log.sayHeld()
+        #expect(lines() == ["fanout: warning: refused: 0", "fanout: warning: refused: 0 (and 998 more like it)"])
+        #expect(holds == 2)
     }
 
     @Test("levels below the one asked for are not even put together")
@@ -64,12 +75,5 @@ struct LogTests {
         log.debug(message("d"))
         #expect(lines() == ["fanout: error: e", "fanout: warning: w"])
         #expect(built == 2)
-    }
-
-    @Test("a thousand different messages in a second are remembered in bounded space")
-    func many() {
-        let (log, lines, _) = log()
-        for index in 0..<1000 { log.info("message \(index)") }
-        #expect(lines().count == 1000)
     }
 }

@@ -58,7 +58,11 @@ struct MetricsTests {
         let families = try parse(answer.body)
         let closed: [String: Set<String>] = [
             "transport": Set(Transport.allCases.map(\.label.description)),
-            "reason": Set(EndReason.allCases.map(\.why.description)), "class": ["1xx", "2xx", "3xx", "4xx", "5xx"],
+            "reason": Set(
+                EndReason.allCases.map(\.why.description) + LagReason.allCases.map(\.label.description)
+                    + PeerLimits.Want.allCases.map(\.label.description)),
+            "class": ["1xx", "2xx", "3xx", "4xx", "5xx"],
+            "of": ["segments", "runs", "input", "subscriptions", "channels"],
             "backend": [server.loop.backendName], "version": [Server.version],
         ]
         for (name, family) in families {

@@ -17,11 +17,13 @@ struct ShedTests {
     @Test("SSE gets 200, retry and $bye 1013, so that EventSource comes back; it keeps the id it had")
     func eventSource() throws {
         let (server, _) = try fullServer()
+        let answersBefore = try #require(server.metric("fanout_http_responses_total", "class=\"2xx\""))
         let client = try server.connect()
         client.write(
             RequestText.get(
                 "/v1/events", ["Accept: text/event-stream", "Last-Event-ID: \(SimulatedServer.epochText)-7"]))
         var bytes = client.takeAll()
+        #expect(server.metric("fanout_http_responses_total", "class=\"2xx\"") == answersBefore + 1)
         let answer = try #require(Answer.take(&bytes))
         #expect(answer.status == 200)
         #expect(answer.fields["content-type"] == "text/event-stream")
@@ -73,6 +75,20 @@ struct ShedTests {
         }
         let ingest = try server.connect(SimulatedServer.ingest)
         #expect(ingest.isClosed)
+    }
+
+    @Test("a raw reader that is turned away leaves its place at once, whether it closes or not")
+    func turnedAwayReadersLeave() throws {
+        let (server, _) = try fullServer()
+        let before = server.engine.delivery.connections.total
+        let clients = try (0..<40).map {
+            try server.connect($0 % 2 == 0 ? SimulatedServer.events : SimulatedServer.jsonl)
+        }
+        #expect(server.engine.delivery.connections.total == before)
+        for client in clients { #expect(StreamReader.lines(client.takeAll()).map(\.kind) == ["$bye"]) }
+        let health = try server.connect()
+        health.write(RequestText.get("/healthz"))
+        #expect(Answer.all(health.takeAll()).map(\.status) == [200])
     }
 
     @Test("the eight places for health are used to the last, and the next connection is reset")

@@ -21,19 +21,20 @@ struct SubscriptionParserTests {
     func names() throws {
         let query = try set([
             ("channel", "a"), ("channel", "b/*"), ("types", "x,y"), ("on_lag", "gap"), ("on_gap", "fail"),
-            ("control", "off"),
+            ("control", "off"), ("lag_events", "5"), ("lag_bytes", "6"), ("lag_ms", "7"),
             ("from", "00000000000000e1-7"),
         ])
         let object = try #require(
             try line(
                 """
                 {"$subscribe":{"channel":["a","b/*"],"types":["x","y"],"on_lag":"gap","on_gap":"fail","control":"off",\
-                "last_event_id":"00000000000000e1-7"}}
+                "last_event_id":"00000000000000e1-7","lag_events":5,"lag_bytes":"6","lag_ms":7}}
                 """))
         for subscription in [query, object] {
             #expect(subscription.patterns.map(\.description) == ["a", "b/*"])
             #expect(subscription.types == [Array("x".utf8), Array("y".utf8)])
             #expect(subscription.onLag == .gap && subscription.failsOnGap && subscription.control == false)
+            #expect(subscription.lag == LagWish(events: 5, bytes: 6, ageMilliseconds: 7))
             #expect(subscription.start == .after(Cursor(epoch: SimulatedServer.epoch, seq: 7)))
             #expect(!subscription.isEverything)
         }
@@ -44,7 +45,7 @@ struct SubscriptionParserTests {
         for subscription in [try set([]), try #require(try line("{\"$subscribe\":{}}")), try set([("types", "")])] {
             #expect(subscription.isEverything && subscription.patterns.isEmpty && subscription.types.isEmpty)
             #expect(subscription.start == nil && subscription.onLag == nil && subscription.control == nil)
-            #expect(!subscription.failsOnGap)
+            #expect(!subscription.failsOnGap && subscription.lag == LagWish())
         }
         #expect(try set([("channel", "a"), ("channel", "**")]).isEverything)
         #expect(try !set([("channel", "**"), ("types", "x")]).isEverything)
@@ -68,6 +69,7 @@ struct SubscriptionParserTests {
             ("from", "00000000000000e1-18446744073709551616", "bad_cursor"),
             ("from", "e1-7", "bad_cursor"), ("last_event_id", "x", "bad_cursor"), ("from", "snapshot", "no_state"),
             ("on_lag", "", "bad_on_lag"), ("on_lag", "conflate", "bad_on_lag"), ("on_gap", "ignore", "bad_on_gap"),
+            ("lag_events", "many", "bad_lag_limit"), ("lag_ms", "٣", "bad_lag_limit"),
             ("control", "maybe", "bad_control"), ("Channel", "a", "unknown_parameter"), ("", "", "unknown_parameter"),
             ("type", "a", "unknown_parameter"),
         ])

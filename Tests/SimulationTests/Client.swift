@@ -31,6 +31,7 @@ class Client {
     let name: String
     var random: SeededRandom
     var pace: Pace
+    private let firstPace: Pace
     /// On a unix socket a reset looks like an end.
     var isUnix = false
     var unsent: [UInt8] = []
@@ -51,6 +52,7 @@ class Client {
         self.peer = peer
         self.name = name
         self.pace = pace
+        firstPace = pace
         random = world.random.fork()
     }
 
@@ -121,10 +123,10 @@ class Client {
     }
 
     /// Whether the server may have broken the connection off although the client sees an orderly end: a unix socket
-    /// tells no difference, and who could not be made known to the event loop is closed without a word.
+    /// tells no difference, and who was turned away for want of a descriptor may be closed without a word.
     func mayBeBrokenOff(isSilent: Bool) -> Bool {
-        if isSilent, world.plan.faults[.attachRefused] > 0 { return true }
-        return isUnix && !(world.plan.isCalm && pace == .eager)
+        if isSilent, world.plan.isTight { return true }
+        return isUnix && (!(world.plan.isCalm && pace == .eager) || world.plan.memoryMax != nil && firstPace != .eager)
     }
 
     private func attempt(_ body: () throws -> Void) {

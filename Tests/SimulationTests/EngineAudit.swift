@@ -49,7 +49,7 @@ struct EngineAudit {
         if !(blocksMin...blocksMax).contains(delivery.blocks.inUse) {
             faults.append("\(delivery.blocks.inUse) run blocks, \(blocksMin) to \(blocksMax) are needed")
         }
-        return faults + groupFaults(members) + segmentFaults(references)
+        return faults + groupFaults(members) + segmentFaults(references) + peerFaults()
     }
 
     // MARK: One connection
@@ -59,17 +59,22 @@ struct EngineAudit {
     ) -> [String] {
         var bytes: UInt32 = 0
         var runs: UInt32 = 0
+        var events: UInt32 = 0
         var faults: [String] = []
         connection.ring.forEachFirst(runsMax: .max, bytesMax: .max, blocks: delivery.blocks) { run in
             bytes += run.count
             runs += 1
             references[run.segment, default: 0] += 1
+            events += delivery.log.segments[run.segment].events(after: run.start, by: run.end)
             if run.count == 0 || run.end > delivery.log.segments[run.segment].used {
                 faults.append("slot \(slot): a run \(run) beyond its segment")
             }
         }
         if bytes != connection.ring.byteCount || runs != connection.ring.runCount {
             faults.append("slot \(slot): the ring counts \(connection.ring.byteCount) bytes and has \(bytes)")
+        }
+        if connection.pendingEvents != events {
+            faults.append("slot \(slot): \(events) events wait, \(connection.pendingEvents) are counted")
         }
         if connection.inFlight > connection.ring.byteCount {
             faults.append("slot \(slot): more in flight than there is")
@@ -108,7 +113,7 @@ struct EngineAudit {
                 faults.append("slot \(slot): skips uninvited")
             }
         }
-        if !connection.isLive, connection.phase != .ingest, connection.phase != .request,
+        if !connection.isLive, connection.transport != .ingest, connection.phase != .request,
             connection.group != Connection.none
         {
             faults.append("slot \(slot): still in a group in \(connection.phase), \(flags)")
@@ -128,12 +133,44 @@ struct EngineAudit {
 
     // MARK: All together
 
+    /// Recounts who has how many connections: each that is open, of a peer with a limit, once.
+    private func peerFaults() -> [String] {
+        var faults: [String] = []
+        var counted: [PeerKey: Int] = [:]
+        for slot in 0..<UInt32(delivery.connections.slotsUsed) {
+            let connection = delivery.connections[slot]
+            let isOpen = ![.free, .listener, .closing].contains(connection.phase)
+            let standing = engine.peers.counts.standing(slot)
+            if let standing { counted[standing.key, default: 0] += 1 }
+            if standing != nil, !isOpen { faults.append("slot \(slot): counted in \(connection.phase)") }
+            // What was broken before it was accepted has no peer, and has none later either.
+            let socket = delivery.connections.socket(slot)
+            guard isOpen, engine.peers.apply(at: engine.loop.localAddress(of: socket)),
+                let identity = engine.loop.peer(of: socket)
+            else { continue }
+            let key = PeerKey(identity)
+            if engine.peers.most(key) != nil, standing?.key != key {
+                faults.append("slot \(slot): \(key) is counted as \(standing.map { "\($0.key)" } ?? "nobody")")
+            }
+        }
+        for slot in 0..<UInt32(delivery.connections.slotsUsed) {
+            guard let (key, count) = engine.peers.counts.standing(slot) else { continue }
+            if counted[key] != count { faults.append("\(key) has \(counted[key] ?? 0) connections, not \(count)") }
+            if let most = engine.peers.most(key), count > most + PeerLimits.placesBeyond {
+                faults.append("\(key) has \(count) connections, \(most) are allowed")
+            }
+        }
+        if engine.peers.counts.peerCount != counted.count { faults.append("entries of peers that are gone") }
+        return faults
+    }
+
     private func groupFaults(_ members: Int) -> [String] {
         var inGroups: Set<UInt32> = []
         var listed = 0
         for channel in 0..<UInt32(engine.hub.channels.count) {
-            for place in 0..<engine.hub.channels[channel].groups.count {
-                let group = engine.hub.channels[channel].groups[place]
+            let groups = engine.hub.groups(of: channel)
+            for place in 0..<groups.count {
+                let group = groups[place]
                 if inGroups.insert(group).inserted { listed += engine.hub.subscriptions[group].memberCount }
             }
         }

@@ -40,10 +40,12 @@ struct EventMaker {
         }
         for _ in 0..<random.below(3) { members.append("\"m\(members.count)\":\(scalar())") }
         if let length = length() {
-            // The stamp and the rest are about this long, so that the whole comes out around the edge.
-            let rest = members.reduce(40 + channelBytes) { $0 + $1.utf8.count + 1 }
-            let filler = max(0, length - rest + random.below(9) - 4)
-            members.append("\"fill\":\"" + String(repeating: random.chance(0.5) ? "x" : "é", count: filler / 2) + "\"")
+            // The members, the filler's own 11 bytes, and a stamp with a number of three digits: with them the whole
+            // comes out at the edge or a byte or two beside it.
+            let rest = members.reduce(11 + 23 + channelBytes) { $0 + $1.utf8.count + 1 }
+            let filler = max(0, length - rest + random.below(5) - 2)
+            let text = String(repeating: "é", count: random.chance(0.5) ? filler / 2 : 0)
+            members.append("\"fill\":\"" + text + String(repeating: "x", count: filler - text.utf8.count) + "\"")
         }
         var text = space() + "{"
         for (place, member) in members.enumerated() { text += (place > 0 ? "," : "") + space() + member + space() }
@@ -81,7 +83,7 @@ struct EventMaker {
 
     private mutating func length() -> Int? {
         let edge = random.pick(Self.edges)
-        guard random.chance(edge > 4096 ? 0.03 : 0.15), edge <= bytesMax else { return nil }
+        guard random.chance(edge > 4096 ? 0.06 : 0.15), edge <= bytesMax else { return nil }
         return edge
     }
 

@@ -12,10 +12,11 @@ struct FoundTests {
         let world: World
         var kernel: SimulatedKernel { world.kernel }
 
-        init(_ change: (inout Plan) -> Void = { _ in }) throws {
+        init(usesEpoll: Bool = false, _ change: (inout Plan) -> Void = { _ in }) throws {
             world = try World(seed: 1) { plan in
+                plan.usesEpoll = usesEpoll
                 plan.faults = .none
-                plan.connectionsMax = nil
+                (plan.connectionsMax, plan.perAddressMax, plan.perUserMax) = (nil, nil, nil)
                 plan.lagLimits = Configuration.LagLimits()
                 plan.kernelLimits = SimulatedKernel.Limits()
                 plan.kernelLimits.waitMillisecondsMax = 10
@@ -46,9 +47,11 @@ struct FoundTests {
         }
     }
 
-    @Test("a send that the kernel has no memory for is tried again; nobody loses a stream by it")
-    func sendWithoutMemory() throws {
-        let stage = try Stage()
+    @Test(
+        "a send that the kernel has no memory for is tried again; nobody loses a stream by it",
+        arguments: [false, true])
+    func sendWithoutMemory(usesEpoll: Bool) throws {
+        let stage = try Stage(usesEpoll: usesEpoll)
         let reader = try stage.connect(World.unix("events.socket"))
         stage.turns(3)
         #expect(stage.read(reader).contains("$hello"))
@@ -63,9 +66,9 @@ struct FoundTests {
         #expect(stage.read(reader) == "{\"seq\":1,\"channel\":\"events\",\"n\":1}\n")
     }
 
-    @Test("a $subscribe that comes behind the server's $bye begins no new stream")
-    func subscribeAfterBye() throws {
-        let stage = try Stage { $0.connectionsMax = 9 }
+    @Test("a $subscribe that comes behind the server's $bye begins no new stream", arguments: [false, true])
+    func subscribeAfterBye(usesEpoll: Bool) throws {
+        let stage = try Stage(usesEpoll: usesEpoll) { $0.connectionsMax = 9 }
         let line = "{\"$subscribe\":{\"channel\":\"a\"}}\n"
         let reader = try stage.connect(World.unix("events.socket"), line)
         stage.turns(1)
@@ -77,9 +80,9 @@ struct FoundTests {
         #expect(text.split(separator: "\n").count == 1)
     }
 
-    @Test("a channel that is named twice, before it exists, is delivered once")
-    func namedTwice() throws {
-        let stage = try Stage()
+    @Test("a channel that is named twice, before it exists, is delivered once", arguments: [false, true])
+    func namedTwice(usesEpoll: Bool) throws {
+        let stage = try Stage(usesEpoll: usesEpoll)
         let reader = try stage.connect(
             World.http, "GET /v1/events?channel=new&channel=new&control=off HTTP/1.1\r\nHost: localhost:7575\r\n\r\n")
         stage.turns(3)
@@ -92,9 +95,11 @@ struct FoundTests {
         #expect(EngineAudit(stage.world.engine).faults(&stage.world.sightings) == [])
     }
 
-    @Test("an HTTP client that takes its answers slowly, longer than a connection may idle, gets them whole")
-    func slowAnswers() throws {
-        let stage = try Stage { $0.kernelLimits.pipeBytes = 512 }
+    @Test(
+        "an HTTP client that takes its answers slowly, longer than a connection may idle, gets them whole",
+        arguments: [false, true])
+    func slowAnswers(usesEpoll: Bool) throws {
+        let stage = try Stage(usesEpoll: usesEpoll) { $0.kernelLimits.pipeBytes = 512 }
         let get = "GET /metrics HTTP/1.1\r\nHost: localhost:7575\r\n\r\n"
         let client = try stage.connect(World.http, get + get)
         var responses = ResponseReader()
@@ -116,9 +121,11 @@ struct FoundTests {
         #expect(stage.kernel.peerAtEnd(client))
     }
 
-    @Test("a reader that has just taken a burst is not cut for the next one before that was offered to it")
-    func burstAfterBurst() throws {
-        let stage = try Stage { plan in
+    @Test(
+        "a reader that has just taken a burst is not cut for the next one before that was offered to it",
+        arguments: [false, true])
+    func burstAfterBurst(usesEpoll: Bool) throws {
+        let stage = try Stage(usesEpoll: usesEpoll) { plan in
             plan.lagLimits.events = 2
             plan.onLag = .close
         }
@@ -141,10 +148,40 @@ struct FoundTests {
         #expect(seqs == (1...50).map { "{\"seq\":\($0)" })
     }
 
-    @Test("a reader that subscribes anew while it lags is told of every event it missed, in order, and of none twice")
-    func subscribeWhileLagging() throws {
+    @Test("a publisher with more input than a turn's share does not keep the others waiting", arguments: [false, true])
+    func inputInTurn(usesEpoll: Bool) throws {
+        let stage = try Stage(usesEpoll: usesEpoll) { $0.shares.turnInputBytes = 16 }
+        let lines = String(repeating: "{\"n\":1}\n", count: 200)
+        _ = try stage.connect(World.unix("ingest.socket"), lines)
+        _ = try stage.connect(World.unix("ingest/a.socket"), lines)
+        stage.turns(20)
+        let counts = (0..<2).map { stage.world.engine.hub.channels[$0].eventCount }
+        #expect(counts[0] + counts[1] < 200, "they are not done yet")
+        #expect(counts.allSatisfy { $0 > 10 }, "each gets its turns: \(counts)")
+    }
+
+    @Test("a $gap that is told to who comes after the end of a channel is counted", arguments: [false, true])
+    func gapAfterEnd(usesEpoll: Bool) throws {
+        let stage = try Stage(usesEpoll: usesEpoll)
+        let keeper = try stage.connect(World.http, stage.batch("gone", ["{\"n\":1}"]))
+        stage.turns(3)
+        stage.write(keeper, "DELETE /v1/channels?channel=gone HTTP/1.1\r\nHost: localhost:7575\r\n\r\n")
+        stage.turns(3)
+        let before = stage.world.engine.metrics.gaps
+        let reader = try stage.connect(
+            World.http, "GET /v1/events?channel=gone&from=start HTTP/1.1\r\nHost: localhost:7575\r\n\r\n")
+        stage.turns(4)
+        let text = stage.read(reader)
+        #expect(text.contains("\"$gap\"") && text.contains("\"$bye\""), "\(text)")
+        #expect(stage.world.engine.metrics.gaps == before + 1)
+    }
+
+    @Test(
+        "a reader that subscribes anew while it lags is told of every event it missed, in order, and of none twice",
+        arguments: [false, true])
+    func subscribeWhileLagging(usesEpoll: Bool) throws {
         for unread in stride(from: 0, to: 400, by: 7) {
-            let stage = try Stage { plan in
+            let stage = try Stage(usesEpoll: usesEpoll) { plan in
                 plan.lagLimits.events = 4
                 plan.onLag = .gap
                 plan.eventBytesMax = 126

@@ -18,16 +18,44 @@ struct Plan {
     var lagLimits = Configuration.LagLimits()
     var heartbeatSeconds: Int
     var connectionsMax: Int?
+    var perAddressMax: Int?
+    var perUserMax: Int?
     /// What a connection and a turn may take for themselves: little, so that pauses and deferrals are usual.
     var shares = Engine.Shares()
+    /// Whether the loop runs the epoll backend over the simulated system calls, or is given completions.
+    var usesEpoll: Bool
+    /// Reads and accepts of one turn, where the loop uses epoll.
+    var readsPerTurnMax = 64
     /// Whether nothing in this world may make a reader that reads fall behind or lose its connection.
     var isCalm = false
     var hasVandals: Bool
+    /// Whether clients come that try what must be refused, and whether somebody ends a channel and declares it anew.
+    var hasProbers: Bool
+    var hasKeeper: Bool
+    /// Whether the publishers write as much as they can, for as long as there are faults.
+    var isFlooded: Bool
     var endsBySignal: Bool
-    /// Whether connections may be turned away for want of places.
-    var isTight: Bool { connectionsMax != nil }
+    /// The memory budget, if there is one that may be met, and the size of a segment.
+    var memoryMax: Int?
+    var segmentBytes = SegmentStore.segmentBytes
+    /// Room in the kernel for connections of readers that do not read eagerly, if it is other than that of the rest.
+    var crampedPipeBytes: Int?
+    /// Whether a hundred thousand bytes come through in no time.
+    var hasRoom: Bool { kernelLimits.pipeBytes >= 4096 && kernelLimits.receiveBufferBytes >= 1024 }
+
+    /// Whether connections may be turned away for want of places, descriptors or memory.
+    var isTight: Bool {
+        let wants: [SimulatedFaults.Class] = [.acceptOutOfDescriptors, .acceptNoMemory, .attachRefused]
+        return connectionsMax != nil || memoryMax != nil || perAddressMax != nil || perUserMax != nil
+            || wants.contains { faults[$0] > 0 }
+    }
+
+    /// Whether a fault may end a connection.
+    var cutsConnections: Bool { SimulatedFaults.Class.allCases.contains { $0.cutsConnections && faults[$0] > 0 } }
 
     init(_ random: inout SeededRandom, seed: UInt64) {
+        usesEpoll = seed % 2 == 1
+        if usesEpoll, seed % 4 == 3 { readsPerTurnMax = 1 + Int(seed / 4 % 8) }
         let size = random.below(100)
         steps = size < 75 ? 100 + random.below(300) : size < 97 ? 200 + random.below(600) : 500 + random.below(1500)
         readersMax = size < 75 ? 1 + random.below(8) : size < 97 ? 2 + random.below(14) : 8 + random.below(57)
@@ -39,6 +67,10 @@ struct Plan {
         heartbeatSeconds = 1 + random.below(3)
         hasVandals = random.chance(0.3)
         endsBySignal = random.chance(0.35)
+        hasProbers = random.chance(0.5)
+        hasKeeper = random.chance(0.25)
+        isFlooded = random.chance(0.1)
+        if isFlooded { itemsPerPublisher = 400 }
         faults = .none
         kernelLimits.waitMillisecondsMax = UInt64(random.pick([10, 100, 1000]))
         if random.chance(0.6) {
@@ -48,7 +80,7 @@ struct Plan {
         if random.chance(0.4) {
             shares.answersPendingBytes = UInt32(random.magnitude(16...16_383))
             shares.turnInputBytes = random.magnitude(16...16_383)
-            shares.turnDeliveries = UInt64(random.magnitude(4...255))
+            shares.turnWork = UInt64(random.magnitude(4...255))
         }
         drawLag(&random)
         drawFaults(&random, seed)
@@ -58,7 +90,19 @@ struct Plan {
         if random.chance(0.7) {
             for fault in SimulatedFaults.Class.allCases where fault.cutsConnections { faults[fault] *= 0.03 }
         }
+        // A shortage that lasts: nine tries in ten meet it.
+        if !isCalm, random.chance(0.05) { faults[.acceptOutOfDescriptors] = 0.9 }
         if !isCalm, random.chance(0.15) { connectionsMax = 9 + random.below(4) }
+        drawPeers(seed)
+        drawMemory(seed: seed)
+    }
+
+    /// Limits for one address and one user, from numbers of their own, so that other draws are what they were.
+    private mutating func drawPeers(_ seed: UInt64) {
+        var random = SeededRandom(seed: seed ^ 0x7065_6572_7300_0000)
+        guard !isCalm, random.chance(0.15) else { return }
+        if random.chance(0.7) { perAddressMax = 1 + random.below(4) }
+        if random.chance(0.7) { perUserMax = 1 + random.below(4) }
     }
 
     private mutating func drawLag(_ random: inout SeededRandom) {
@@ -96,8 +140,8 @@ struct Plan {
     private static func isHarmless(_ fault: SimulatedFaults.Class) -> Bool {
         switch fault {
         case .partialReceive, .receiveBuffersExhausted, .receiveEndsEarly, .shortSend, .sendTakesNothing,
-            .acceptOutOfDescriptors, .acceptNoMemory, .acceptEndsEarly, .interruptedOperation, .interruptedTurn,
-            .wallClockJump, .lateTimer:
+            .acceptNotPermitted, .acceptEndsEarly, .interruptedOperation, .interruptedTurn, .staleCompletion,
+            .wallClockJump, .lateTimer, .spuriousWake, .hangUpWithInput, .staleEvent, .oneEventPerWait:
             true
         default: false
         }
@@ -110,10 +154,14 @@ struct Plan {
         configuration.onLag = onLag
         configuration.limits = lagLimits
         configuration.connectionsMax = connectionsMax
+        configuration.connectionsPerAddressMax = perAddressMax
+        configuration.connectionsPerUserMax = perUserMax
+        setMemory(in: &configuration)
         configuration.channelRules = Channels.names.map { name in
             var rules = Configuration.ChannelRules()
             if name == Channels.kindChannel { rules.discriminator = "kind" }
             if name == Channels.timeChannel { rules.stamp = ["seq", "channel", "time"] }
+            if name == Channels.bareChannel { rules.stamp = [] }
             return (name, rules)
         }
         return configuration

@@ -17,6 +17,8 @@ final class Publisher: Client {
         /// The status, or the error code on an ingest socket; nil for events that are to be accepted.
         var refusal: (status: Int, code: String)?
         var saysNothing = false
+        /// Whether its channel may have ended.
+        var isMortal = false
         /// A request for something else, put between the publishes: its path.
         var path: String?
     }
@@ -31,13 +33,16 @@ final class Publisher: Client {
     private var lines = Incoming()
     private var lastSeq: UInt64 = 0
     private var wasTurnedAway = false
-    private var hasUnfinishedLine = false
+    /// Whether it closes as soon as everything is written, as a program does that says something and exits. Only where
+    /// nothing is to be answered, and on unix sockets: what was written is read there all the same.
+    private let closesWhenWritten: Bool
 
     init(_ world: World, _ peer: SimulatedPeer, _ way: Way, number: Int, pace: Pace, items left: Int) {
         self.way = way
         self.left = left
         var random = world.random.fork()
         mayReset = random.chance(0.1)
+        closesWhenWritten = if case .ingest(_, _, false) = way { number % 2 == 0 } else { false }
         super.init(world, peer, "publisher \(number) (\(way), \(pace))", pace: pace)
         if case .ingest(_, _, true) = way {
             unsent = Array(random.chance(0.9) ? "{\"$ack\":true}\n" : "{ \"$ack\" :true }\r\n")
@@ -70,7 +75,10 @@ final class Publisher: Client {
     }
 
     private func finishIfDone() {
-        if left == 0, unsent.isEmpty, way != .http || answered == items.count { finish() }
+        guard left == 0, unsent.isEmpty, way != .http || answered == items.count else { return }
+        guard closesWhenWritten, !hasFinished else { return finish() }
+        isWhole = !world.isShuttingDown && !world.plan.isTight && !world.plan.cutsConnections
+        leave(reset: false)
     }
 
     override func settle() {
@@ -85,15 +93,26 @@ final class Publisher: Client {
     }
 
     /// A text that is no event, and the status and code that it gets.
-    private func bad(_ channel: Int) -> (text: String, status: Int, code: String) {
+    private func bad(_ channel: Int) -> Bad {
         let name = Channels.discriminator(channel)
-        return random.pick([
+        // What is not stamped is not reserved.
+        let isBare = Channels.names[channel] == Channels.bareChannel
+        return random.pick(isBare ? Self.badAnywhere(name) : Self.badAnywhere(name) + Self.badWhereStamped)
+    }
+
+    private typealias Bad = (text: String, status: Int, code: String)
+
+    private static let badWhereStamped: [Bad] = [
+        ("{\"seq\":1}", 422, "reserved_member"), ("{\"s\\u0065q\":1}", 422, "reserved_member"),
+    ]
+
+    private static func badAnywhere(_ name: String) -> [Bad] {
+        [
             ("{\"a\":1", 400, "invalid_json"), ("[1]", 400, "not_an_object"), ("{\"a\":01}", 400, "invalid_json"),
-            ("{\"seq\":1}", 422, "reserved_member"), ("{\"s\\u0065q\":1}", 422, "reserved_member"),
             ("{\"\(name)\":\"$bye\"}", 422, "reserved_kind"), ("{\"\(name)\":7}", 422, "bad_discriminator"),
             ("{\"\(name)\":\"a\",\"\(name)\":\"b\"}", 422, "bad_discriminator"),
             (String(repeating: "{\"a\":", count: 129) + "1" + String(repeating: "}", count: 129), 400, "too_deep"),
-        ])
+        ]
     }
 
     private func writeRequest() {
@@ -121,10 +140,13 @@ final class Publisher: Client {
             if item.isBatch { body += Array(random.pick(["\n", "\n", "\r\n", "\n\n"])) }
         }
         if item.isBatch, random.chance(0.2) { while body.last == 0x0A || body.last == 0x0D { body.removeLast() } }
+        item.isMortal = world.isMortal(channel)
         items.append(item)
         unsent += request(body, item, query)
         for _ in 0..<(random.chance(0.1) ? random.magnitude(1...7) : 0) {
-            let path = random.pick(["/healthz", "/metrics", "/", "/fanout.js", "/v1/channels", "/nowhere"])
+            let path = random.pick([
+                "/healthz", "/metrics", "/", "/fanout.js", "/v1/channels", "/v1/lag?top=3", "/nowhere",
+            ])
             items.append(Item(events: [], path: path))
             unsent += Array("GET \(path) HTTP/1.1\r\nHost: localhost:7575\r\n\r\n")
         }
@@ -166,7 +188,9 @@ final class Publisher: Client {
                 if fixed, other != channel { refusal = (403, "channel_fixed") } else { channel = other }
             }
             let event = make(channel)
-            items.append(Item(events: refusal == nil ? [event.index] : [], refusal: refusal))
+            var item = Item(events: refusal == nil ? [event.index] : [], refusal: refusal)
+            item.isMortal = refusal == nil && world.isMortal(channel)
+            items.append(item)
             unsent += Array("{\"$publish\":{\"event\":") + event.text + Array(extra + "}}\n")
         } else {
             let event = make(channel)
@@ -195,7 +219,8 @@ final class Publisher: Client {
 
     private func answered(_ response: Response) throws {
         guard !wasTurnedAway else { throw Malformed("an answer after the last one") }
-        if response.status == 408 || (response.status == 503 && world.plan.isTight) {
+        let isRefusedAlone = world.plan.memoryMax != nil && response.keepsAlive
+        if response.status == 408 || ([503, 429].contains(response.status) && world.plan.isTight && !isRefusedAlone) {
             guard !response.keepsAlive else { throw Malformed("status \(response.status) keeps the connection") }
             wasTurnedAway = true
             unsent = []
@@ -207,7 +232,8 @@ final class Publisher: Client {
             unsent = []
         }
         if answered < items.count, let path = items[answered].path {
-            guard response.status == (path == "/nowhere" ? 404 : 200), !response.body.isEmpty else {
+            let isShort = world.plan.memoryMax != nil && response.status == 503 && path == "/v1/channels"
+            guard response.status == (path == "/nowhere" ? 404 : 200) || isShort, !response.body.isEmpty else {
                 throw Malformed("\(response.status) for \(path): \(response.body.excerpt)")
             }
             answered += 1
@@ -224,6 +250,18 @@ final class Publisher: Client {
         let item = items[answered]
         answered += 1
         world.sightings.answers += 1
+        // A batch, a channel or a line that does not fit into memory is published not at all.
+        if world.plan.memoryMax != nil, status == 0 || status == 503,
+            ["overload", "too_many_channels"].contains(json["error"]?["code"]?.text)
+        {
+            for index in item.events { try world.truth.refuse(index) }
+            wasShortOfMemory = true
+            return
+        }
+        if item.isMortal, json["error"]?["code"]?.text == "channel_ended" {
+            guard status == 0 || status == 409 else { throw Malformed("\(status) for a channel that has ended") }
+            return
+        }
         if let refusal = item.refusal {
             guard status == 0 || status == refusal.status, json["error"]?["code"]?.text == refusal.code,
                 json["error"]?["message"]?.text?.isEmpty == false
@@ -268,17 +306,21 @@ final class Publisher: Client {
         }
         // An HTTP connection that says nothing for long is closed, at whatever moment that is.
         let mayBeIdle = way == .http && !(world.plan.isCalm && pace == .eager)
-        guard hasFinished || wasTurnedAway || world.isShuttingDown || mayBeIdle else {
+        // A line that does not fit into memory ends an ingest connection; without acks that is all that is said.
+        let mayBeRefused = way != .http && world.plan.memoryMax != nil
+        guard hasFinished || wasTurnedAway || world.isShuttingDown || mayBeIdle || mayBeRefused else {
             throw Malformed("was ended before it had finished")
         }
         // All that was said before the end was used and answered.
-        isWhole = hasFinished && !wasTurnedAway && !world.isShuttingDown
+        isWhole = hasFinished && !wasTurnedAway && !world.isShuttingDown && !mayBeRefused
         if isWhole, hasAcks, answered < items.count {
             throw Malformed("\(items.count - answered) of \(items.count) answers never came, for \(items[answered])")
         }
     }
 
     private var isWhole = false
+    /// Whether something of its own was refused for want of memory: then what follows it may still be published.
+    private var wasShortOfMemory = false
 
     // MARK: Judging
 
@@ -293,6 +335,7 @@ final class Publisher: Client {
         var firstMissing: Int?
         for (place, item) in items.enumerated() where !item.events.isEmpty {
             let seqs = item.events.map { truth.offered[$0].seq }
+            if item.isMortal, seqs.allSatisfy({ $0 == 0 }) { continue }
             if item.refusal != nil {
                 guard seqs.allSatisfy({ $0 == 0 }) else { throw Malformed("a refused batch was published in part") }
                 continue
@@ -302,7 +345,7 @@ final class Publisher: Client {
                 firstMissing = firstMissing ?? place
                 continue
             }
-            guard firstMissing == nil else {
+            guard firstMissing == nil || wasShortOfMemory else {
                 throw Malformed("item \(place) was published, \(firstMissing ?? 0) was not")
             }
             guard seqs[0] > last, seqs[seqs.count - 1] - seqs[0] == UInt64(seqs.count - 1) else {
@@ -310,6 +353,8 @@ final class Publisher: Client {
             }
             last = seqs[seqs.count - 1]
         }
-        if isWhole, let firstMissing { throw Malformed("item \(firstMissing) of \(items.count) was never published") }
+        if isWhole, !wasShortOfMemory, let firstMissing {
+            throw Malformed("item \(firstMissing) of \(items.count) was never published")
+        }
     }
 }

@@ -18,12 +18,14 @@ final class Reader: Client {
     private let mayMisbehave: Bool
     private var pingsUnanswered: [[UInt8]] = []
     private var hasSentClose = false
+    private var owesPong = false
     private var closeCode: UInt16??
     private var hasBegun: Bool { stream != nil }
     /// Whether it was answered with something other than a stream.
     private(set) var wasRefused = false
     private var isSettled = false
     private let wasAlwaysEager: Bool
+    private let isAuditor: Bool
 
     init(_ world: World, _ peer: SimulatedPeer, _ transport: Transport, _ wanted: [Wanted], number: Int, pace: Pace) {
         self.transport = transport
@@ -34,6 +36,7 @@ final class Reader: Client {
         answersPings = random.chance(0.9)
         mayMisbehave = random.chance(0.15) && pace != .eager
         wasAlwaysEager = pace == .eager
+        isAuditor = number == 0
         super.init(world, peer, "reader \(number) (\(transport), \(pace))", pace: pace)
         if transport == .unix || transport == .tcp {
             // The first subscription is what a reader gets that says nothing: here the second one is said.
@@ -70,7 +73,13 @@ final class Reader: Client {
             self.wanted.removeLast()
             line = random.pick([#"{"$subscribe":{"control":"maybe"}}"#, #"{"$subscribe":{"channel":["a//b"]}}"#])
         }
-        laterLine = transport == .webSocket ? clientFrame(1, Array(line)) : Array(line + "\n")
+        func said(_ line: String) -> [UInt8] {
+            transport == .webSocket ? clientFrame(1, Array(line)) : Array(line + "\n")
+        }
+        laterLine = said(line)
+        guard !hasMisbehaved, random.chance(0.15) else { return }
+        // Only the first one counts.
+        laterLine? += said(Wanted.drawn(&random, head: world.head).line(epoch: world.truth.epoch, &random))
     }
 
     override func perform() {
@@ -164,8 +173,9 @@ final class Reader: Client {
                 throw Malformed("\(response.fields)")
             }
             stream = StreamReader(.webSocket)
+        case (204, .sse) where wanted[0].isMortal: wasRefused = true
         case (410, _) where wanted[0].failsOnGap, (408, _): wasRefused = true
-        case (503, _) where world.plan.isTight: wasRefused = true
+        case (503, _) where world.plan.isTight, (429, _) where world.plan.isTight: wasRefused = true
         default: throw Malformed("status \(response.status): \(response.body.excerpt)")
         }
     }
@@ -177,6 +187,7 @@ final class Reader: Client {
             try world.truth.observe(seq: seq, channel: channel, payload: payload)
             try record.noteEvent(seq, id: id)
             world.sightings.noteEvent(transport, bytes: payload.count)
+        case .unstamped(let payload, let id): try heardUnstamped(payload, id)
         case .record(let json, let id, let retry):
             // Who finds no place is told so before the query is read.
             let isTurnedAway = world.plan.isTight && json["code"]?.integer == 1013
@@ -190,7 +201,8 @@ final class Reader: Client {
         case .comment: world.sightings.keepAlives += 1
         case .ping(let payload):
             world.sightings.keepAlives += 1
-            if answersPings || isSettled, !hasSentClose { unsent += clientFrame(10, payload) }
+            owesPong = !answersPings && !isSettled
+            if !owesPong, !hasSentClose { unsent += clientFrame(10, payload) }
         case .pong(let payload):
             guard pingsUnanswered.first == payload else { throw Malformed("pong \(payload)") }
             pingsUnanswered.removeFirst()
@@ -204,9 +216,23 @@ final class Reader: Client {
         }
     }
 
+    /// An event that says no number: the `id` of SSE does, and to the auditor, which gets all, it is the next one.
+    private func heardUnstamped(_ payload: [UInt8], _ id: String?) throws {
+        let index = try world.truth.unstamped(payload)
+        world.sightings.bareEvents += 1
+        if let place = id.flatMap(Place.init) {
+            try world.truth.learn(index, is: place.seq)
+        } else if isAuditor {
+            try world.truth.learn(index, is: record.place + 1)
+        }
+        let seq = world.truth.offered[index].seq
+        if seq == 0 { try record.noteUnstamped(index) } else { try record.noteEvent(seq, id: id) }
+    }
+
     override func ended(_ end: End) throws {
         if end != .clean {
-            if world.plan.isCalm, wasAlwaysEager, !hasMisbehaved, !world.isShuttingDown, !world.plan.isTight {
+            let mayBeTurnedAway = world.plan.connectionsMax != nil
+            if world.plan.isCalm, wasAlwaysEager, !hasMisbehaved, !world.isShuttingDown, !mayBeTurnedAway {
                 throw Malformed("was reset although it kept up")
             }
             return
@@ -244,13 +270,19 @@ final class Reader: Client {
         let verdict = StreamVerdict(
             truth: truth, wanted: subscriptions, onLag: world.plan.onLag.rawValue,
             mayLag: !(world.plan.isCalm && wasAlwaysEager), isComplete: isExpectedComplete, begin: begin)
-        do { try verdict.check(record.entries) } catch {
+        do { try verdict.check(record.resolved(truth)) } catch {
             throw Malformed("\(error); \(subscriptions) got \(record.entries.suffix(40))")
         }
     }
 
     /// Whether it was there, able to read and unharmed when the world came to its end.
     private(set) var isExpectedComplete = false
+
+    /// Whether there is no reason why its stream should end.
+    var isWell: Bool {
+        hasBegun && !wasRefused && !hasMisbehaved && !hasFinished && !hasSentClose && !owesPong
+            && record.byeCode == nil
+    }
 
     /// Called when the world has settled and everything published has had time to arrive.
     func noteComplete() {

@@ -23,9 +23,13 @@ struct Sightings {
     var lagged: UInt64 = 0
     var gaps: UInt64 = 0
     var shed: UInt64 = 0
+    var peersRefused: UInt64 = 0
     var slowCloses: UInt64 = 0
     var shortSends: UInt64 = 0
     var acceptErrors: UInt64 = 0
+    var connectionsShed: UInt64 = 0
+    var queueOverflows: UInt64 = 0
+    var staleCompletions: UInt64 = 0
     var buffersExhausted: UInt64 = 0
     var paused = 0
     var deferred = 0
@@ -33,6 +37,22 @@ struct Sightings {
     var middleRuns = 0
     var parkedSends = 0
     var shutdowns = 0
+    var probes = 0
+    var channelsEnded = 0
+    var bareEvents = 0
+    // What only worlds on epoll can meet.
+    var epollWorlds = 0
+    var spuriousWakes = 0
+    var hangUpsWithInput = 0
+    var staleEvents = 0
+    var singleEvents = 0
+    var waitsInterrupted = 0
+    var watchesRefused = 0
+    // What the memory budget made the server do.
+    var memoryCuts: UInt64 = 0
+    var memoryResets: UInt64 = 0
+    var memoryRefusals: UInt64 = 0
+    var memoryPressed = 0
 
     mutating func noteEvent(_ transport: Reader.Transport, bytes: Int) {
         events[Reader.Transport.allCases.firstIndex(of: transport)!] += 1
@@ -44,14 +64,33 @@ struct Sightings {
         worlds += 1
         hash = (hash ^ kernel.trace.hash) &* 0x9e37_79b9_7f4a_7c15
         published += engine.hub.head
-        lagged += engine.metrics.lagged
+        lagged += engine.metrics.laggards.total
         gaps += engine.metrics.gaps
         shed += engine.metrics.shed
+        peersRefused += engine.peers.refusals[0] + engine.peers.refusals[1]
         slowCloses += Transport.subscribers.reduce(0) { $0 + engine.metrics.closed(.slow, on: $1) }
         shortSends += engine.loop.stats.shortSends
         acceptErrors += engine.metrics.acceptErrors
+        connectionsShed += engine.loop.stats.connectionsShed
+        queueOverflows += engine.loop.stats.completionQueueOverflows
+        staleCompletions += engine.loop.stats.staleCompletions
         buffersExhausted += engine.loop.stats.receiveBufferExhaustions
         parkedSends += kernel.trace.sendsParked
+        guard kernel.hasEpoll else { return }
+        epollWorlds += 1
+        spuriousWakes += kernel.trace.count(of: .spuriousWake)
+        hangUpsWithInput += kernel.trace.hangUpsWithInput
+        staleEvents += Int(engine.loop.stats.staleCompletions)
+        singleEvents += kernel.trace.count(of: .oneEventPerWait)
+        waitsInterrupted += kernel.trace.count(of: .interruptedTurn)
+        watchesRefused += kernel.trace.count(of: .attachRefused)
+    }
+
+    mutating func noteMemory(_ engine: Engine, _ watch: MemoryWatch) {
+        memoryCuts += Transport.subscribers.reduce(0) { $0 + engine.metrics.laggards[.memory, $1] }
+        memoryResets += engine.memory.resets
+        memoryRefusals += engine.memory.refusals
+        memoryPressed += watch.pressedTurns
     }
 
     /// Everything by name, in one order.
@@ -60,14 +99,23 @@ struct Sightings {
             ("lagged", lagged), ("gap", gaps), ("laggard-cut", slowCloses), ("skipping", UInt64(skipping)),
             ("short-send", shortSends), ("parked-send", UInt64(parkedSends)), ("paused", UInt64(paused)),
             ("deferred", UInt64(deferred)), ("middle-runs", UInt64(middleRuns)), ("shed", shed),
-            ("accept-error", acceptErrors), ("no-buffer", buffersExhausted), ("resubscribe", UInt64(resubscribes)),
+            ("peer-refused", peersRefused),
+            ("accept-error", acceptErrors), ("turned-away", connectionsShed),
+            ("queue-overflow", queueOverflows), ("stale-completion", staleCompletions), ("no-buffer", buffersExhausted),
+            ("resubscribe", UInt64(resubscribes)),
             ("keep-alive", UInt64(keepAlives)), ("answer", UInt64(answers)), ("large-event", UInt64(largeEvents)),
-            ("shutdown", UInt64(shutdowns)),
+            ("memory-cut", memoryCuts), ("memory-reset", memoryResets),
+            ("memory-refusal", memoryRefusals), ("memory-pressed", UInt64(memoryPressed)),
+            ("shutdown", UInt64(shutdowns)), ("probe", UInt64(probes)), ("channel-end", UInt64(channelsEnded)),
+            ("bare-event", UInt64(bareEvents)), ("epoll-world", UInt64(epollWorlds)),
+            ("spurious-wake", UInt64(spuriousWakes)), ("hang-up-with-input", UInt64(hangUpsWithInput)),
+            ("stale-event", UInt64(staleEvents)), ("single-event", UInt64(singleEvents)),
+            ("wait-interrupted", UInt64(waitsInterrupted)), ("watch-refused", UInt64(watchesRefused)),
         ]
         for (place, transport) in Reader.Transport.allCases.enumerated() {
             all.append(("\(transport)-event", UInt64(events[place])))
         }
-        for code in [1001, 1003, 1008, 1013, 4008, 4408, 4410] as [UInt64] {
+        for code in [1000, 1001, 1003, 1008, 1013, 4008, 4408, 4410] as [UInt64] {
             all.append(("bye-\(code)", UInt64(byes[code] ?? 0)))
         }
         return all

@@ -4,6 +4,8 @@
 enum Told {
     /// A data event: its stamp, and the producer's object as it would be without the stamp.
     case event(seq: UInt64, channel: String, payload: [UInt8], id: String?)
+    /// A data event of a channel whose events are not stamped.
+    case unstamped(payload: [UInt8], id: String?)
     /// A `$` record with its object and, on SSE, its id and `retry:`.
     case record(TinyJSON, id: String?, retry: UInt64?)
     /// A keep-alive that is no record.
@@ -42,6 +44,9 @@ struct StreamReader {
     /// An event's or a record's object. An event begins with its stamp: `{"seq":7,"channel":"a"`.
     private static func object(_ bytes: [UInt8], id: String?, retry: UInt64?) throws -> Told {
         guard bytes.hasPrefix(#"{"seq":"#) else {
+            guard bytes.hasPrefix(#"{"type":"$"#) || bytes.hasPrefix(#"{"kind":"$"#) else {
+                return .unstamped(payload: bytes, id: id)
+            }
             let json = try TinyJSON(bytes)
             guard let first = json.names.first, json[first]?.text?.hasPrefix("$") == true else {
                 throw Malformed("neither a stamped event nor a $ record: \(bytes.excerpt)")
@@ -109,7 +114,7 @@ struct StreamReader {
         }
         let told = try object(data, id: value("id")?.text, retry: retry)
         switch told {
-        case .event:
+        case .event, .unstamped:
             guard names == ["id", "data"] else { throw Malformed("an event with fields \(names)") }
         case .record(let json, _, _):
             guard let event = value("event")?.text, json.names.first.flatMap({ json[$0]?.text }) == event else {

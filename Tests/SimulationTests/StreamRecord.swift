@@ -4,6 +4,8 @@
 struct StreamRecord {
     enum Entry: CustomStringConvertible {
         case event(UInt64)
+        /// An event whose number is not known yet: its place among those that were offered.
+        case unstamped(Int)
         case hello(UInt64)
         case gap(from: UInt64?, to: UInt64?, dropped: UInt64?, why: String)
         case bye(code: UInt64, last: UInt64?)
@@ -11,6 +13,7 @@ struct StreamRecord {
         var description: String {
             switch self {
             case .event(let seq): "\(seq)"
+            case .unstamped(let index): "offered \(index)"
             case .hello(let seq): "$hello \(seq)"
             case .gap(let from, let to, let dropped, let why):
                 "$gap \(from ?? 0)...\(to ?? 0) \(why) \(dropped.map(String.init) ?? "?")"
@@ -43,6 +46,29 @@ struct StreamRecord {
         place = max(place, seq)
         eventCount += 1
         entries.append(.event(seq))
+    }
+
+    /// Notes an event that says no number, and whose number nobody has said so far.
+    mutating func noteUnstamped(_ index: Int) throws {
+        guard byeCode == nil else { throw Malformed("an event after $bye") }
+        eventCount += 1
+        entries.append(.unstamped(index))
+    }
+
+    /// The entries with every number known, as they are when all is over; throws where numbers do not rise.
+    func resolved(_ truth: Truth) throws -> [Entry] {
+        var last: UInt64 = 0
+        return try entries.map { entry in
+            var seq: UInt64
+            switch entry {
+            case .event(let number): seq = number
+            case .unstamped(let index): seq = truth.offered[index].seq
+            default: return entry
+            }
+            guard seq > last else { throw Malformed("event \(seq) after \(last)") }
+            last = seq
+            return .event(seq)
+        }
     }
 
     /// Notes a `$` record; `discriminator` is the name its kind must have.

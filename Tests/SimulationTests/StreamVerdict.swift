@@ -64,6 +64,7 @@ struct StreamVerdict {
                 }
                 position = seq
                 delivered = seq
+            case .unstamped: throw Malformed("an event without a number")
             case .gap(let from, let to, let dropped, let why):
                 if isFresh, why != "lagged" { break }
                 guard why == "lagged", mayLag, effectiveLag(subscription) == "gap", let from, let to, let dropped else {
@@ -106,6 +107,9 @@ struct StreamVerdict {
                 }
                 if let debt = debts.first, debt.counts[Int(last)] != debt.counts[Int(debt.after)] {
                     throw Malformed("$bye \(code) after \(last), but something before that is missing")
+                }
+                if code == 1000, !wanted[subscription].isMortal {
+                    throw Malformed("$bye 1000 to a reader of more than a channel that ended")
                 }
                 if code == 4008 {
                     guard mayLag, effectiveLag(subscription) == "close" else {
@@ -185,6 +189,7 @@ struct StreamVerdict {
             case .event(let seq):
                 guard seq <= truth.head else { throw Malformed("event \(seq) does not exist") }
                 seen.append(seq)
+            case .unstamped: throw Malformed("an event without a number")
             case .bye(code: 1013, _): break
             case .gap, .bye:
                 guard wanted[0].hasControl else { throw Malformed("a $ record in a silent stream") }

@@ -9,6 +9,8 @@ final class Truth {
         var payload: [UInt8]
         /// Its number; 0 as long as nobody has said one.
         var seq: UInt64 = 0
+        /// Whether its sender was told that it is refused.
+        var isRefused = false
     }
 
     let epoch: String
@@ -29,9 +31,18 @@ final class Truth {
         return offered.count - 1
     }
 
+    /// Notes that an event was refused: it must have no number, now or later.
+    func refuse(_ index: Int) throws {
+        guard offered[index].seq == 0 else {
+            throw Malformed("event \(index) was refused, and is \(offered[index].seq)")
+        }
+        offered[index].isRefused = true
+    }
+
     /// Notes that an event has this number, as an ack or a stream says.
     func learn(_ index: Int, is seq: UInt64) throws {
         guard seq > 0, seq < 1 << 30 else { throw Malformed("the number \(seq)") }
+        if offered[index].isRefused { throw Malformed("event \(index) was refused, and is number \(seq)") }
         guard offered[index].seq == 0 || offered[index].seq == seq else {
             throw Malformed("event \(index) is number \(offered[index].seq) and \(seq)")
         }
@@ -52,6 +63,17 @@ final class Truth {
             throw Malformed("number \(seq) was sent to \(Channels.names[offered[index].channel]), not to \(channel)")
         }
         try learn(index, is: seq)
+    }
+
+    /// The place among the offered events of one that came without a stamp.
+    func unstamped(_ payload: [UInt8]) throws -> Int {
+        guard let index = byPayload[payload] else {
+            throw Malformed("an event that was never sent: \(payload.excerpt)")
+        }
+        guard Channels.names[offered[index].channel] == Channels.bareChannel else {
+            throw Malformed("no stamp on an event of \(Channels.names[offered[index].channel])")
+        }
+        return index
     }
 
     /// For a subscription, how many events up to each number belong to it. The log must be known to its end.

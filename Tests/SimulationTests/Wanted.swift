@@ -58,6 +58,9 @@ struct Wanted {
         !patterns.isEmpty && patterns.allSatisfy { $0 == Channels.kindChannel } ? "kind" : "type"
     }
 
+    /// Whether it may come to an end: every channel that it names may.
+    var isMortal: Bool { !patterns.isEmpty && patterns.allSatisfy { $0 == Channels.mortalChannel } }
+
     /// Whether every event there is belongs to it.
     var isEverything: Bool { kinds.isEmpty && (patterns.isEmpty || patterns.contains("**")) }
 
@@ -104,11 +107,15 @@ struct Wanted {
 
 /// The channels of every world.
 enum Channels {
-    static let names = ["events", "a", "a/b", "a/b/c", "dash", "clock", "sessions/42"]
+    static let names = ["events", "a", "a/b", "a/b/c", "dash", "clock", "sessions/42", "bare", "gone"]
     /// Its events name their kind in `kind`.
     static let kindChannel = "dash"
     /// Its events are stamped with the time.
     static let timeChannel = "clock"
+    /// Its events are not stamped with anything.
+    static let bareChannel = "bare"
+    /// It is ended and declared anew while the world runs, in some worlds.
+    static let mortalChannel = "gone"
     static let patterns = names + ["a/*", "a/**", "*", "*/*", "sessions/*", "a/b/*", "never", "never/**"]
 
     static func discriminator(_ channel: Int) -> String { names[channel] == kindChannel ? "kind" : "type" }

@@ -72,6 +72,8 @@ struct Connection: BitwiseCopyable {
         /// The ring passed a limit and has not been judged to be within it since: true exactly while it is in a list of
         /// suspects.
         static let suspected = Flags(rawValue: 1 << 7)
+        /// The kernel does not give this TCP peer up while its host answers.
+        static let kernelIsPatient = Flags(rawValue: 1 << 8)
         /// Acks were asked for on an ingest socket.
         static let acks = Flags(rawValue: 1 << 9)
         /// The first line or message, which may be `$subscribe`, has been seen.
@@ -92,21 +94,28 @@ struct Connection: BitwiseCopyable {
         static let plainText = Flags(rawValue: 1 << 17)
         /// The rest of a line that was too long is being thrown away.
         static let skipsLine = Flags(rawValue: 1 << 18)
-        /// It was accepted into one of the places kept for health and metrics.
+        /// It was accepted into one of the places kept for health and metrics: none was left, for anybody or for its
+        /// peer.
         static let inReservedPlace = Flags(rawValue: 1 << 19)
+        /// An HTTP connection that has had an answer and may go on: it is idle from the moment that was taken.
+        static let answered = Flags(rawValue: 1 << 28)
+        /// The kernel had no memory for its send, which is tried again after a rest.
+        static let starving = Flags(rawValue: 1 << 27)
     }
 
     var generation: UInt32 = 0
     var phase = Phase.free
     var transport = Transport.http
+    /// Where it came in.
+    var listener = ListenerName.other
     var flags: Flags = []
     /// What is yet to be sent.
     var ring = OutboundRing()
     /// Bytes of the send in flight: the first ones of the ring.
     var inFlight: UInt32 = 0
-    /// Events in the ring; exact while it was never partly sent, else an upper bound until `Delivery` recounts.
+    /// Events in the ring that have not gone out whole.
     var pendingEvents: UInt32 = 0
-    /// Events that matched while it was skipping, for the `$gap`.
+    /// Events that matched while it was skipping, for the `$gap`; the largest number stands for any that is larger.
     var missed: UInt32 = 0
     /// When the ring last became non-empty or lost bytes: the low 32 bits of the loop's milliseconds.
     var waitingSince: UInt32 = 0

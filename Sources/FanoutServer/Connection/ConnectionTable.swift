@@ -33,11 +33,12 @@ struct ConnectionTable: ~Copyable {
     }
 
     /// Starts a record for a socket.
-    mutating func open(_ socket: SocketID, phase: Phase, transport: Transport) {
+    mutating func open(_ socket: SocketID, phase: Phase, transport: Transport, from listener: ListenerName = .other) {
         var record = Connection()
         record.generation = socket.generation
         record.phase = phase
         record.transport = transport
+        record.listener = listener
         records[Int(socket.slot)] = record
         slotsUsed = max(slotsUsed, Int(socket.slot) + 1)
         counts[Int(transport.rawValue)] += 1

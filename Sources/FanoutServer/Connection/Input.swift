@@ -1,5 +1,6 @@
 /// What comes in on a connection: used where it lies, kept where it is not whole, held back where it is too much.
 
+import Planted
 import Reactor
 import Wire
 
@@ -23,7 +24,8 @@ extension Engine {
             if input == Connection.none {
                 consumeLent(slot, bytes)
             } else {
-                inputs[input].append(bytes)
+                guard mayKeep(slot, inputs[input].growth(adding: bytes.count)) else { return }
+                inputs.append(bytes, to: input)
                 consumeKept(slot)
             }
         }
@@ -39,7 +41,10 @@ extension Engine {
             used += count
         }
         guard used < bytes.count, takesInput(slot) else { return }
-        inputs[inputBuffer(of: slot)].append(UnsafeMutableBufferPointer(rebasing: bytes[used...]))
+        let rest = UnsafeMutableBufferPointer(rebasing: bytes[used...])
+        let buffer = inputBuffer(of: slot)
+        guard mayKeep(slot, inputs[buffer].growth(adding: rest.count)) else { return }
+        inputs.append(rest, to: buffer)
     }
 
     private func takesInput(_ slot: UInt32) -> Bool {
@@ -89,23 +94,35 @@ extension Engine {
         }
     }
 
+    /// What this turn has cost so far: subscribers reached, subscriptions asked, channels and connections walked over.
+    var turnWork: UInt64 { delivery.counters.deliveries &+ hub.walked &- turnWorkBefore }
+
     /// Whether input may be used now: not while its answers pile up, nor when the turn's share is used up or publishers
     /// rest.
     func isReady(_ slot: UInt32) -> Bool {
         let connection = delivery.connections.records + Int(slot)
-        guard connection.pointee.phase == .request || connection.pointee.phase == .ingest else { return true }
+        switch connection.pointee.phase {
+        case .request, .ingest: break
+        case .subscriber:
+            // What a reader says costs nothing, but for a `$subscribe`, which may walk over all channels.
+            guard !connection.pointee.flags.contains(.firstSeen), turnWork > shares.turnWork else { return true }
+            deferInput(slot)
+            return false
+        case .draining, .free, .listener, .closing: return true
+        }
         if connection.pointee.ring.byteCount > shares.answersPendingBytes {
             pauseInput(slot)
             return false
         }
-        let deliveries = delivery.counters.deliveries &- turnDeliveriesBefore
-        if rest.isResting || turnInputBytes > shares.turnInputBytes || deliveries > shares.turnDeliveries
-            || metrics.eventsIn &- turnEventsBefore >= Limits.turnEvents
-        {
-            deferInput(slot)
-            return false
-        }
-        return true
+        if isPlanted("turnShareIgnored") { return true }
+        if !hasShareLeft { deferInput(slot) }
+        return hasShareLeft
+    }
+
+    /// Whether this turn may take more from publishers.
+    private var hasShareLeft: Bool {
+        !rest.isResting && turnInputBytes <= shares.turnInputBytes && turnWork <= shares.turnWork
+            && metrics.eventsIn &- turnEventsBefore < Limits.turnEvents
     }
 
     private func pauseInput(_ slot: UInt32) {
@@ -123,14 +140,21 @@ extension Engine {
         deferred.append(slot)
     }
 
+    /// Goes on with input that was put off, in turn: who gets a share of this turn and has more than that comes behind
+    /// those who got nothing.
     func resumeDeferred() {
         guard !deferred.isEmpty else { return }
         let slots = deferred
         deferred.removeAll(keepingCapacity: true)
+        var served = 0
         for slot in slots where delivery.connections[slot].flags.contains(.inputDeferred) {
+            let isServed = hasShareLeft
             delivery.connections[slot].flags.remove(.inputDeferred)
             resumeInput(slot)
+            if isServed { served = deferred.count }
         }
+        guard served > 0, served < deferred.count else { return }
+        deferred = Array(deferred[served...] + deferred[..<served])
     }
 
     /// Goes on reading from a connection whose input was paused.
@@ -144,7 +168,7 @@ extension Engine {
         else { return }
         if connection.pointee.flags.contains(.peerEnded) {
             finishInput(slot)
-        } else {
+        } else if !isPlanted("noReceiveAfterPause") {
             loop.receive(delivery.connections.socket(slot))
         }
     }

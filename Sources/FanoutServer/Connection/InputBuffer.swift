@@ -28,8 +28,16 @@ struct InputBuffer {
     var bodyBytes = 0
     var chunks = ChunkedDecoder(bodyBytesMax: 0)
     /// The body of a chunked request as far as it has come, or the WebSocket message that may be `$subscribe`.
-    var body: [UInt8] = []
+    private(set) var body: [UInt8] = []
+    /// Bytes that the body has asked for. Its capacity is not used: that follows what the allocator happened to have.
+    private(set) var bodyRoom = 0
     var frames = WebSocketDecoder()
+
+    /// The smallest capacity of a buffer: enough for a frame's header or most request heads.
+    static let capacityMin = 1024
+
+    /// Bytes of memory that it holds beside its place in the table.
+    var bytesHeld: Int { capacity + bodyRoom }
 
     /// Whether nothing would be lost without it.
     var isIdle: Bool { count == 0 && stage == .head && framer.isIdle && body.isEmpty && frames.isIdle }
@@ -39,15 +47,22 @@ struct InputBuffer {
         UnsafeMutableBufferPointer(start: bytes.map { $0 + start }, count: count)
     }
 
+    /// By how much `bytesHeld` grows if so many bytes are added.
+    func growth(adding more: Int) -> Int {
+        count + more <= capacity ? 0 : grownCapacity(adding: more) - capacity
+    }
+
+    private func grownCapacity(adding more: Int) -> Int { max(Self.capacityMin, max(capacity * 2, count + more)) }
+
     /// Adds bytes at the end. Amortised O(count); the phases bound how much is ever kept.
-    mutating func append(_ more: UnsafeMutableBufferPointer<UInt8>) {
+    fileprivate mutating func append(_ more: UnsafeMutableBufferPointer<UInt8>) {
         if count + more.count <= capacity {
             if start + count + more.count > capacity, let bytes {
                 bytes.update(from: bytes + start, count: count)
                 start = 0
             }
         } else {
-            let grownCapacity = max(1024, max(capacity * 2, count + more.count))
+            let grownCapacity = grownCapacity(adding: more.count)
             let grown = UnsafeMutablePointer<UInt8>.allocate(capacity: grownCapacity)
             if let bytes {
                 grown.update(from: bytes + start, count: count)
@@ -74,15 +89,36 @@ struct InputBuffer {
         }
     }
 
+    /// The room that a body has when so many bytes have been added to it.
+    fileprivate func bodyRoom(adding more: Int) -> Int {
+        body.count + more <= bodyRoom ? bodyRoom : max(bodyRoom * 2, body.count + more)
+    }
+
+    /// Adds bytes to the body. Amortised O(count).
+    fileprivate mutating func appendBody(_ more: Span<UInt8>) {
+        bodyRoom = bodyRoom(adding: more.count)
+        body.reserveCapacity(bodyRoom)
+        body.append(bytes: more)
+    }
+
+    /// Takes the body out.
+    fileprivate mutating func takeBody() -> [UInt8] {
+        defer {
+            body = []
+            bodyRoom = 0
+        }
+        return body
+    }
+
     /// Frees the memory; to be called once, at the end.
-    func deallocate() { bytes?.deallocate() }
+    fileprivate func deallocate() { bytes?.deallocate() }
 
     /// Starts over with the next request.
-    mutating func nextRequest() {
+    fileprivate mutating func nextRequest() {
         stage = .head
         framer = HTTPHeadFramer()
         chunks = ChunkedDecoder(bodyBytesMax: 0)
-        body = []
+        _ = takeBody()
     }
 }
 
@@ -92,8 +128,10 @@ struct InputBuffers: ~Copyable {
     private var capacity = 16
     private var count = 0
     private var free: [UInt32] = []
-    /// Bytes that all buffers hold.
+    /// Buffers that connections have.
     private(set) var inUse = 0
+    /// Bytes that all buffers hold. What changes it goes through the table.
+    private(set) var bytesHeld = 0
 
     init() { table = .allocate(capacity: capacity) }
 
@@ -124,8 +162,38 @@ struct InputBuffers: ~Copyable {
         return UInt32(count - 1)
     }
 
+    /// Adds bytes at the end of a buffer.
+    mutating func append(_ more: UnsafeMutableBufferPointer<UInt8>, to index: UInt32) {
+        bytesHeld += table[Int(index)].growth(adding: more.count)
+        table[Int(index)].append(more)
+    }
+
+    /// By how much `bytesHeld` grows if so many bytes are added to a body.
+    func bodyGrowth(adding more: Int, to index: UInt32) -> Int {
+        table[Int(index)].bodyRoom(adding: more) - table[Int(index)].bodyRoom
+    }
+
+    /// Adds bytes to a body that comes in pieces.
+    mutating func appendBody(_ more: Span<UInt8>, to index: UInt32) {
+        bytesHeld += bodyGrowth(adding: more.count, to: index)
+        table[Int(index)].appendBody(more)
+    }
+
+    /// Takes a body out, whose memory is then the caller's.
+    mutating func takeBody(_ index: UInt32) -> [UInt8] {
+        bytesHeld -= table[Int(index)].bodyRoom
+        return table[Int(index)].takeBody()
+    }
+
+    /// Makes a buffer ready for the next request.
+    mutating func nextRequest(_ index: UInt32) {
+        bytesHeld -= table[Int(index)].bodyRoom
+        table[Int(index)].nextRequest()
+    }
+
     /// Gives a buffer and its memory back.
     mutating func release(_ index: UInt32) {
+        bytesHeld -= table[Int(index)].bytesHeld
         table[Int(index)].deallocate()
         table[Int(index)] = InputBuffer()
         free.append(index)

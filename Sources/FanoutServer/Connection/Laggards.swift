@@ -1,5 +1,6 @@
 /// What happens to readers that fall behind.
 
+import Planted
 import Wire
 
 /// How far behind a reader is.
@@ -15,28 +16,34 @@ struct Lag: Equatable {
 enum LagDecision: Equatable {
     /// Within its limits, or over them for a moment while it is reading.
     case keep
-    /// Over them for good.
-    case cut
+    /// Over them for good; the limit that says so.
+    case cut(LagReason)
 
     /// How long a reader that is over its limits may take nothing before it counts as stalled.
     static let patienceMilliseconds = 250
+    /// How long beyond the age limit a reader is kept whose socket has yet to be offered what waits.
+    static let trialMilliseconds = 1000
 
     /// Decides by the limits alone: a pure function.
     ///
     /// A burst may be larger than the ring. A reader that goes on taking bytes is kept up to twice the limits; one that
-    /// has stalled is not kept beyond them.
+    /// has stalled is not kept beyond them. Age comes first, then events, then bytes.
     static func decide(_ lag: Lag, limits: Configuration.LagLimits) -> LagDecision {
-        if lag.ageMilliseconds > limits.ageMilliseconds { return .cut }
+        if lag.ageMilliseconds > limits.ageMilliseconds, !isPlanted("ageNotWatched") { return .cut(.age) }
         guard lag.events > limits.events || lag.bytes > limits.bytes else { return .keep }
-        if lag.stalledMilliseconds >= patienceMilliseconds { return .cut }
+        if lag.stalledMilliseconds >= patienceMilliseconds {
+            return .cut(lag.events > limits.events ? .events : .bytes)
+        }
         // Twice the limits, said without a product: limits may be as large as an Int.
-        return lag.events - limits.events > limits.events || lag.bytes - limits.bytes > limits.bytes ? .cut : .keep
+        if lag.events - limits.events > limits.events { return .cut(.events) }
+        return lag.bytes - limits.bytes > limits.bytes ? .cut(.bytes) : .keep
     }
 }
 
 extension Engine {
     /// Judges the subscribers that passed a limit in an earlier turn: since then their sockets have been tried.
     func judgeLaggards() {
+        pause.noteTurn(now: loop.now)
         var place = 0
         while place < suspects.count {
             let connection = delivery.connections.records + Int(suspects[place])
@@ -53,49 +60,68 @@ extension Engine {
 
     /// Looks at every connection for bytes that are too old. True while there is a reason to look again.
     ///
-    /// Whoever keeps up has no send in flight between two turns: while that is so of all, nobody is looked at.
+    /// Whoever keeps up has no send in flight between two turns, and nothing left to send: while that is so of all,
+    /// nobody is looked at.
     private func findLaggards() -> Bool {
-        guard delivery.sendsInFlight > 0 || !starved.isEmpty else { return false }
+        guard delivery.sendsInFlight > 0 || delivery.queue.count > 0 || !starved.isEmpty else { return false }
         var anyWaiting = false
         for slot in 0..<UInt32(delivery.connections.slotsUsed) {
             let connection = delivery.connections.records + Int(slot)
             guard connection.pointee.phase == .subscriber, !connection.pointee.ring.isEmpty else { continue }
             anyWaiting = true
-            if connection.pointee.isLive { _ = judge(slot) }
+            guard connection.pointee.isLive, judge(slot), !connection.pointee.flags.contains(.suspected) else {
+                continue
+            }
+            connection.pointee.flags.insert(.suspected)
+            suspects.append(slot)
         }
         return anyWaiting
     }
 
-    /// Deals with a laggard as its subscription says. True if it is over a limit and kept for now.
+    /// Judges a subscriber, and deals with it if it is a laggard. True if it has to be judged again in the next turn.
     private func judge(_ slot: UInt32) -> Bool {
         let connection = delivery.connections.records + Int(slot)
         let group = connection.pointee.group
         guard group != Connection.none, !connection.pointee.ring.isEmpty, !connection.pointee.flags.contains(.skipping)
         else { return false }
         let limits = hub.subscriptions[group].limits
-        let now = UInt32(truncatingIfNeeded: loop.now)
         let oldest = delivery.oldestWaiting(slot)
+        let isSending = connection.pointee.flags.contains(.sending)
         // All that waits came in this turn: the socket took everything before it and has not been offered this.
-        if oldest == now, !connection.pointee.flags.contains(.sending) { return true }
-        if connection.pointee.pendingEvents > UInt32(clamping: limits.events) { _ = delivery.recountPending(slot) }
+        if oldest == UInt32(truncatingIfNeeded: loop.now), !isSending, !isPlanted("judgedBeforeTried") { return true }
+        // A socket that has yet to be offered what waits is tried before time is held against its reader: it has just
+        // taken bytes, or it comes next. Not for ever: one that takes a few bytes in every turn always comes next.
+        let age = pause.waited(since: oldest, now: loop.now)
+        let isUntried =
+            !isSending && connection.pointee.flags.contains(.queued)
+            && age <= limits.ageMilliseconds + LagDecision.trialMilliseconds && !isPlanted("judgedBeforeTried")
         let lag = Lag(
             events: Int(connection.pointee.pendingEvents), bytes: Int(connection.pointee.ring.byteCount),
-            ageMilliseconds: Int(now &- oldest),
-            stalledMilliseconds: Int(now &- connection.pointee.waitingSince))
+            ageMilliseconds: isUntried ? 0 : age,
+            stalledMilliseconds: isUntried ? 0 : pause.waited(since: connection.pointee.waitingSince, now: loop.now))
         switch LagDecision.decide(lag, limits: limits) {
         case .keep:
-            return lag.events > limits.events || lag.bytes > limits.bytes
-        case .cut:
-            let dropped = delivery.dropBacklog(slot)
-            metrics.lagged &+= 1
-            if hub.subscriptions[group].onLag == .gap {
-                connection.pointee.flags.insert(.skipping)
-                connection.pointee.missed = dropped.events
-                if connection.pointee.ring.isEmpty { endSkipping(slot) }
-            } else {
-                bye(slot, .slow)
-            }
+            return isUntried || lag.events > limits.events || lag.bytes > limits.bytes
+        case .cut(let reason):
+            cut(slot, reason)
             return false
+        }
+    }
+
+    /// Deals with a live subscriber that is a laggard as its subscription says: what waits is dropped, and it is ended
+    /// or skips until it takes bytes again.
+    func cut(_ slot: UInt32, _ reason: LagReason) {
+        let connection = delivery.connections.records + Int(slot)
+        let dropped = delivery.dropBacklog(slot)
+        metrics.laggards.add(reason, connection.pointee.transport)
+        if hub.subscriptions[connection.pointee.group].onLag == .gap {
+            connection.pointee.flags.insert(.skipping)
+            connection.pointee.missed = dropped.events
+            if connection.pointee.ring.isEmpty { endSkipping(slot) }
+        } else {
+            // From here on the server's own thirty seconds decide, whenever the kernel began to count.
+            setKernelPatience(slot, isEndless: true)
+            bye(slot, .slow)
         }
     }
 
@@ -104,9 +130,10 @@ extension Engine {
         let connection = delivery.connections.records + Int(slot)
         connection.pointee.flags.remove(.skipping)
         guard connection.pointee.missed > 0 else { return }
+        let first = connection.pointee.queuedSeq + (isPlanted("gapFromOneTooLow") ? 0 : 1)
         let gap = ControlRecord.gap(
-            why: .lagged, epoch: hub.epoch, from: connection.pointee.queuedSeq + 1, to: hub.head,
-            dropped: UInt64(connection.pointee.missed))
+            why: .lagged, epoch: hub.epoch, from: first, to: hub.head,
+            dropped: connection.pointee.missed == .max ? nil : UInt64(connection.pointee.missed))
         connection.pointee.missed = 0
         // Everything up to here is sent or said to be missing: a gap that follows before this one has gone out, or
         // before any event, begins behind it.
@@ -132,6 +159,7 @@ extension Engine {
     /// The timer of `watchForLaggards` fired.
     func sweep() {
         sweeping = false
+        pause.noteTurn(now: loop.now)
         if findLaggards() { watchForLaggards() }
     }
 }

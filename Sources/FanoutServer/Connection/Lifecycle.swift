@@ -1,5 +1,6 @@
 /// How connections end: said goodbye to, flushed, drained, closed, freed.
 
+import Planted
 import Reactor
 import Wire
 
@@ -22,13 +23,14 @@ extension Engine {
         let discriminator = hub.discriminator(of: slot)
         // Who never got a place in the hub was sent nothing: an id would make a browser forget where it was.
         let wasAttached = connection.pointee.group != Connection.none
-        hub.detach(slot)
+        if !isPlanted("eventAfterLagClose") || reason != .slow { hub.detach(slot) }
         guard let code = reason.code else {
             close(slot, .reset, reason)
             return
         }
         let format = connection.pointee.transport.format
-        let last = last ?? (wasAttached ? Cursor(epoch: hub.epoch, seq: connection.pointee.queuedSeq) : nil)
+        let newest = isPlanted("byeNamesHead") ? hub.head : connection.pointee.queuedSeq
+        let last = last ?? (wasAttached ? Cursor(epoch: hub.epoch, seq: newest) : nil)
         let retry = reason.invitesBack ? retryMilliseconds ?? defaultRetry(reason) : nil
         scratch.removeAll(keepingCapacity: true)
         if !connection.pointee.flags.contains(.controlOff) {
@@ -44,6 +46,7 @@ extension Engine {
         if format == .webSocket { appendCloseFrame(slot, code: UInt16(code), why ?? reason.why) }
         sayScratch(slot)
         metrics.closed(reason, connection.pointee.transport)
+        if isPlanted("closeCountedTwice") { metrics.closed(reason, connection.pointee.transport) }
         endWhenSent(slot)
     }
 
@@ -67,7 +70,7 @@ extension Engine {
         let connection = delivery.connections.records + Int(slot)
         guard !connection.pointee.flags.contains(.endsWhenSent) else { return }
         connection.pointee.flags.insert(.endsWhenSent)
-        if connection.pointee.phase == .subscriber { hub.detach(slot) }
+        if connection.pointee.phase == .subscriber, !isPlanted("eventAfterLagClose") { hub.detach(slot) }
         releaseInput(slot)
         if connection.pointee.ring.isEmpty {
             finishEnding(slot)
@@ -81,8 +84,10 @@ extension Engine {
     func finishEnding(_ slot: UInt32) {
         let connection = delivery.connections.records + Int(slot)
         guard connection.pointee.phase != .closing, connection.pointee.phase != .draining else { return }
-        // Standard input has no write side to shut.
-        if !connection.pointee.flags.isDisjoint(with: [.peerEnded, .standardInput]) {
+        // Standard input has no write side to shut. Who was turned away as it came in, without having said anything,
+        // must not keep the place it was told so in.
+        let isTurnedAway = connection.pointee.flags.contains(.inReservedPlace) && isRaw(slot)
+        if isTurnedAway || !connection.pointee.flags.isDisjoint(with: [.peerEnded, .standardInput]) {
             close(slot, .graceful, .ended)
             return
         }
@@ -98,6 +103,12 @@ extension Engine {
         setDeadline(slot, in: Limits.drainMilliseconds)
     }
 
+    /// Whether this reader came by `events.socket` or `--jsonl`, where the stream begins before anything is asked.
+    private func isRaw(_ slot: UInt32) -> Bool {
+        let transport = delivery.connections[slot].transport
+        return transport == .jsonlUnix || transport == .jsonlTCP
+    }
+
     /// Closes now. The record lives on until the reactor says that nothing touches its bytes any more.
     func close(_ slot: UInt32, _ how: CloseMode, _ reason: EndReason) {
         let connection = delivery.connections.records + Int(slot)
@@ -109,7 +120,10 @@ extension Engine {
             }
         }
         connection.pointee.phase = .closing
+        peers.forget(slot)
         releaseInput(slot)
+        if isPlanted("freedAtCancel") { delivery.release(slot) }
+        if isPlanted("descriptorLeakedOnReset"), how == .reset { return }
         loop.close(delivery.connections.socket(slot), how)
     }
 
@@ -176,8 +190,11 @@ extension Engine {
             connection.pointee.windowBytes = 0
         }
         connection.pointee.windowBytes &+= UInt32(clamping: byteCount)
-        guard connection.pointee.windowBytes > Limits.inputWindowBytes else { return true }
-        if connection.pointee.phase == .draining { close(slot, .reset, .policy) } else { bye(slot, .policy) }
+        let isDraining = connection.pointee.phase == .draining
+        guard connection.pointee.windowBytes > (isDraining ? Limits.drainBytes : Limits.inputWindowBytes) else {
+            return true
+        }
+        if isDraining { close(slot, .reset, .policy) } else { bye(slot, .policy) }
         return false
     }
 }

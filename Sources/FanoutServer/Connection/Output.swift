@@ -1,6 +1,7 @@
 /// What becomes of a connection when a send of its is over.
 
 import Glibc
+import Planted
 import Reactor
 
 extension Engine {
@@ -17,7 +18,7 @@ extension Engine {
         guard delivery.sent(slot, count: UInt32(result)) == .empty else { return }
         if connection.pointee.flags.contains(.endsWhenSent) {
             finishEnding(slot)
-        } else if connection.pointee.flags.contains(.skipping) {
+        } else if connection.pointee.flags.contains(.skipping), !isPlanted("skippingNeverEnds") {
             endSkipping(slot)
         } else if connection.pointee.flags.contains(.inputPaused), !connection.pointee.flags.contains(.inputDeferred) {
             resumeInput(slot)
@@ -28,6 +29,7 @@ extension Engine {
     /// again after a rest, so that the shortage is met with patience and not with a spin.
     private func sendLater(_ slot: UInt32) {
         delivery.sendEnded(slot)
+        delivery.connections[slot].flags.insert(.starving)
         if starved.isEmpty { loop.setTimer(sendTimer, at: loop.now + Limits.sendRestMilliseconds) }
         starved.append(slot)
         watchForLaggards()
@@ -37,7 +39,9 @@ extension Engine {
     func sendAgain() {
         let slots = starved
         starved.removeAll(keepingCapacity: true)
-        for slot in slots where delivery.connections[slot].phase != .free {
+        for slot in slots
+        where delivery.connections[slot].phase != .free && delivery.connections[slot].flags.contains(.starving) {
+            delivery.connections[slot].flags.remove(.starving)
             delivery.queue.append(slot, in: delivery.connections.records)
         }
     }

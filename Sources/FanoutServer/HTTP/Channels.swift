@@ -12,6 +12,10 @@ extension Engine {
         do throws(PublishFault) {
             switch head.method {
             case .get, .head:
+                guard hasMemory(for: MemoryFormula.channelListBytesMax(hub.channels)) else {
+                    memory.refusals &+= 1
+                    throw PublishFault(503, "overload", "no memory is left for a list of all channels: come back later")
+                }
                 body = channelsJSON()
             case .put:
                 let name = try channelNamed(request)
@@ -35,21 +39,34 @@ extension Engine {
 
     /// Listening sockets. Each takes a descriptor that a reader could have, and who declares channels may be anybody.
     static let listenersMax = 1024
+    /// What making or removing a socket file counts as in a turn's work: it takes a millisecond or so.
+    private static let socketWork: UInt64 = 16_384
 
     /// Declares a channel: it exists, and its ingest socket appears. True if it was not declared before; a channel that
     /// had ended begins anew.
     func declare(_ name: ChannelName) throws(PublishFault) -> Bool {
+        // A channel that is refused its socket is not made, nor begun anew.
+        if sockets != nil, !hasSocket(hub.channels.index(of: name)),
+            listeners.count(where: { $0.kind != .closed }) >= Self.listenersMax
+        {
+            throw .tooManySockets
+        }
         guard let index = hub.channel(name) else { throw .tooManyChannels }
         let hadEnded = hub.reopen(index)
+        guard sockets != nil, !hasSocket(index) else { return hadEnded }
         let kind = Listener.Kind.ingest(channel: index, fixed: true)
-        guard sockets != nil, !listeners.contains(where: { $0.kind == kind }) else { return hadEnded }
-        guard listeners.count(where: { $0.kind != .closed }) < Self.listenersMax else { throw .tooManySockets }
+        hub.walked &+= Self.socketWork
         do throws(StartError) {
             try openIngest(kind, name)
         } catch {
             throw PublishFault(503, "cannot_create", error.message)
         }
         return true
+    }
+
+    private func hasSocket(_ channel: UInt32?) -> Bool {
+        guard let channel else { return false }
+        return listeners.contains { $0.kind == .ingest(channel: channel, fixed: true) }
     }
 
     /// Opens `ingest/<channel>.socket`.
@@ -79,10 +96,12 @@ extension Engine {
         }
         hub.end(index)
         for (place, listener) in listeners.enumerated() where listener.kind == .ingest(channel: index, fixed: true) {
+            hub.walked &+= Self.socketWork
             close(listener.socket.slot, .graceful, .ended)
             sockets?.remove(listener.address)
             listeners[place].kind = .closed
         }
+        hub.walked &+= UInt64(delivery.connections.slotsUsed)
         for slot in 0..<UInt32(delivery.connections.slotsUsed) {
             let connection = delivery.connections.records + Int(slot)
             switch connection.pointee.phase {
@@ -111,6 +130,7 @@ extension Engine {
 
     /// `{"channels":[{"channel":…,"events":…,"subscribers":…,"head":"<cursor>"}]}`, sorted by name.
     private func channelsJSON() -> [UInt8] {
+        hub.walked &+= UInt64(hub.channels.count)
         var order = Array(0..<UInt32(hub.channels.count))
         order.sort { hub.channels[$0].name.bytes.lexicographicallyPrecedes(hub.channels[$1].name.bytes) }
         var body: [UInt8] = []

@@ -23,6 +23,11 @@ struct Request: ~Escapable {
 }
 
 extension HTTPFault {
+    /// 503: no place is left for anybody.
+    static var overload: HTTPFault {
+        HTTPFault(status: 503, code: "overload", message: "no place is left: come back later")
+    }
+
     /// 503: the server is stopping; what the request asked for was not done.
     static var shuttingDown: HTTPFault {
         HTTPFault(status: 503, code: "shutting_down", message: "the server is stopping: send the request again")
@@ -86,7 +91,8 @@ extension Engine {
             inputs[buffer].chunks = ChunkedDecoder(bodyBytesMax: Self.bodyBytesMax)
             if inputs[buffer].count > 0 { return try consumeChunks(slot, bytes) }
             // Decoding uses the bytes up while the head must stay: both move to the connection's own buffer.
-            inputs[buffer].append(bytes)
+            guard mayKeep(slot, inputs[buffer].growth(adding: bytes.count)) else { return bytes.count }
+            inputs.append(bytes, to: buffer)
             consumeKept(slot)
             return bytes.count
         }
@@ -111,12 +117,14 @@ extension Engine {
         while true {
             switch try inputs[input].chunks.next(bytes.span, consumed: &consumed, limits: Self.httpLimits) {
             case .data(let range):
-                inputs[input].body.append(contentsOf: UnsafeBufferPointer(rebasing: bytes[range.range]))
+                let piece = bytes.span.extracting(range.range)
+                guard mayKeep(slot, inputs.bodyGrowth(adding: piece.count, to: input)) else { return bytes.count }
+                inputs.appendBody(piece, to: input)
             case .needsMore:
                 inputs[input].remove(consumed - headBytes, after: headBytes)
                 return 0
             case .end:
-                let body = inputs[input].body
+                let body = inputs.takeBody(input)
                 let headSpan = bytes.span.extracting(first: headBytes)
                 let head = try HTTPRequestHead.parse(headSpan, limits: Self.httpLimits)
                 finishRequest(slot)
@@ -144,7 +152,7 @@ extension Engine {
     private func finishRequest(_ slot: UInt32) {
         metrics.requests &+= 1
         let input = delivery.connections[slot].input
-        if input != Connection.none { inputs[input].nextRequest() }
+        if input != Connection.none { inputs.nextRequest(input) }
     }
 
     /// A deadline passed: an idle connection is closed, an unfinished request is told. Whoever still takes its answers
@@ -158,6 +166,11 @@ extension Engine {
             return setDeadline(slot, in: Limits.idleMilliseconds - stalled)
         }
         if delivery.connections[slot].input == Connection.none {
+            // It is idle from when its last answer was taken, not from when that was asked for.
+            let quiet = UInt64(UInt32(truncatingIfNeeded: loop.now) &- connection.pointee.waitingSince)
+            if connection.pointee.flags.contains(.answered), quiet < Limits.idleMilliseconds {
+                return setDeadline(slot, in: Limits.idleMilliseconds - quiet)
+            }
             close(slot, .graceful, .timedOut)
         } else {
             respond(
@@ -199,10 +212,13 @@ extension Engine {
 
     /// Queues what was written to `scratch` as an answer and decides what becomes of the connection.
     func finishResponse(_ slot: UInt32, status: Int, keepAlive: Bool, body: OutboundRun? = nil) {
+        // Answers are part of a turn's share, or one client's requests could make any number of them.
+        turnInputBytes += scratch.count
         sayScratch(slot)
         if let body { delivery.queueRun(body, for: slot) }
         metrics.responded(status)
         if keepAlive {
+            delivery.connections[slot].flags.insert(.answered)
             setDeadline(slot, in: Limits.idleMilliseconds)
         } else {
             endWhenSent(slot)

@@ -32,10 +32,15 @@ extension Engine {
         if head.method == .options { return answerOptions(slot, head, fields) }
         if isStatusPath(path) { return answerStatus(slot, request, path, fields) }
         // Whoever was there before, a publisher above all, is served as always.
-        if delivery.connections[slot].flags.contains(.inReservedPlace),
-            delivery.connections.total > connectionsMax - Limits.reservedConnections
-        {
-            return shed(slot, request, fields)
+        if delivery.connections[slot].flags.contains(.inReservedPlace) {
+            if delivery.connections.total > connectionsMax - Limits.reservedConnections {
+                metrics.shed &+= 1
+                return shed(slot, request, .overload, fields)
+            }
+            if let want = peers.want(slot) {
+                peers.noteRefusal(want)
+                return shed(slot, request, .tooManyConnections(want), fields)
+            }
         }
         if path.equals("/v1/events") {
             switch head.method {
@@ -45,6 +50,8 @@ extension Engine {
             }
         } else if path.equals("/v1/channels") {
             answerChannels(slot, request, fields)
+        } else if path.equals("/v1/lag") {
+            answerLag(slot, request, fields)
         } else if let file = constants.file(path) {
             answerFile(slot, head, file, fields)
         } else {
@@ -127,24 +134,22 @@ extension Engine {
             fields: fields + [HTTPResponse.Field("Allow", allow.description)])
     }
 
-    /// No place is left. A browser's EventSource gives up for good on anything but 200, so it gets a stream that ends
-    /// at once and says when to come back.
-    private func shed(_ slot: UInt32, _ request: borrowing Request, _ fields: [HTTPResponse.Field]) {
-        metrics.shed &+= 1
-        if request.head.method == .get, let accept = request.head.accept,
-            MediaType.isAccepted(request.headBytes, accept, "text/event-stream")
-        {
+    /// No place is left, for anybody or for this peer. A browser's EventSource gives up for good on anything but 200,
+    /// so it gets a stream that ends at once and says when to come back.
+    func shed(
+        _ slot: UInt32, _ request: borrowing Request, _ fault: HTTPFault, _ fields: [HTTPResponse.Field]
+    ) {
+        if asksForEventStream(request) {
             scratch.removeAll(keepingCapacity: true)
             HTTPResponse.appendStreamHead(
                 contentType: "text/event-stream", fields: fields, dateSeconds: dateSeconds, to: &scratch)
             sayScratch(slot)
+            metrics.responded(200)
             delivery.connections[slot].phase = .subscriber
             delivery.connections.change(slot, to: .sse)
-            return bye(slot, .overload)
+            if wantsNoControl(request) { delivery.connections[slot].flags.insert(.controlOff) }
+            return bye(slot, .overload, why: fault.code)
         }
-        respond(
-            slot, keepAlive: false,
-            fault: HTTPFault(status: 503, code: "overload", message: "no place is left: come back later"),
-            withBody: request.head.method != .head, fields: fields)
+        respond(slot, keepAlive: false, fault: fault, withBody: request.head.method != .head, fields: fields)
     }
 }

@@ -6,8 +6,9 @@ import Wire
 struct Channel {
     let name: ChannelName
     let rules: CompiledRules
-    /// Groups that read it.
+    /// Groups that read it, as of the subscription table's `groupsVersion`; `Hub.groups(of:)` brings them up to date.
     var groups = SlotList()
+    var groupsVersion: UInt64 = 0
     /// Events published so far, and the number of the newest (0: none).
     var eventCount: UInt64 = 0
     var lastSeq: UInt64 = 0
@@ -24,6 +25,9 @@ struct ChannelTable: ~Copyable {
     private var capacity = 16
     private(set) var count = 0
     private var byName: [ChannelName: UInt32] = [:]
+    /// Bytes of all channels, their lists of groups left aside; and of their names alone.
+    private(set) var bytesHeld = 0
+    private(set) var nameBytes = 0
 
     init() { channels = .allocate(capacity: capacity) }
 
@@ -40,6 +44,14 @@ struct ChannelTable: ~Copyable {
 
     func index(of name: ChannelName) -> UInt32? { byName[name] }
 
+    /// Throws away what was looked up of every channel's groups. O(channels).
+    mutating func forgetGroups() {
+        for index in 0..<count {
+            channels[index].groups.deallocate()
+            channels[index].groupsVersion = 0
+        }
+    }
+
     /// Adds a channel; nil when there are too many.
     mutating func insert(_ channel: Channel) -> UInt32? {
         guard count < Self.channelsMax else { return nil }
@@ -52,6 +64,8 @@ struct ChannelTable: ~Copyable {
         }
         (channels + count).initialize(to: channel)
         byName[channel.name] = UInt32(count)
+        bytesHeld += MemoryFormula.channelBytes(channel.name)
+        nameBytes += channel.name.bytes.count
         count += 1
         return UInt32(count - 1)
     }

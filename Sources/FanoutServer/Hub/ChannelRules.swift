@@ -46,6 +46,9 @@ struct RuleBook {
         entries.sort { $0.pattern.isMoreSpecific(than: $1.pattern) }
     }
 
+    /// The lag limits that are said of channels.
+    var limits: [Configuration.LagLimits] { entries.compactMap(\.rules.limits) }
+
     /// The rules of a channel. O(patterns).
     subscript(_ channel: ChannelName) -> CompiledRules {
         entries.first { $0.pattern.matches(channel) }?.rules ?? standard

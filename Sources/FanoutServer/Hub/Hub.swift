@@ -20,25 +20,38 @@ final class Hub {
     let delivery: Delivery
     let epoch: Epoch
     private(set) var head: UInt64 = 0
+    /// The newest time stamp, in milliseconds since 1970.
+    private var newestTime = Int64.min
     let rules: RuleBook
-    private let defaults: (onLag: Configuration.LagPolicy, limits: Configuration.LagLimits)
+    let defaults:
+        (
+            onLag: Configuration.LagPolicy, limits: Configuration.LagLimits, listeners: Configuration.ListenerLimits
+        )
     private(set) var channels = ChannelTable()
     private(set) var subscriptions = SubscriptionTable()
     private var staging = Staging()
+    /// What channels, and subscriptions, may cost.
+    var channelBytesMax = Int.max
+    var subscriptionBytesMax = Int.max
     /// Subscribers that passed a limit in this turn: judged when the socket has been tried.
     private var suspects: [UInt32] = []
+    /// Bytes of the channels' lists of groups: what is remembered of look-ups.
+    private(set) var listBytes = 0
+    /// How many those may be: beyond it all are forgotten and looked up again when needed.
+    static let listBytesMax = 4 << 20
+    /// Channels and connections that were walked over to answer somebody, subscriptions that were looked up or asked
+    /// about an event, and what took as long, ever: work that a turn has to share out.
+    var walked: UInt64 = 0
 
     init(delivery: Delivery, epoch: Epoch, configuration: Configuration) throws(StartError) {
         self.delivery = delivery
         self.epoch = epoch
         rules = try RuleBook(configuration)
-        for limits in [configuration.limits] + configuration.channelRules.compactMap(\.rules.limits)
-        where [limits.events, limits.bytes, limits.ageMilliseconds].contains(where: {
-            !(1...Configuration.LagLimits.most ~= $0)
-        }) {
+        let limits = [configuration.limits] + rules.limits + configuration.listenerLimits.all
+        guard limits.allSatisfy(\.isValid) else {
             throw StartError("a lag limit is 1 to \(Configuration.LagLimits.most)", exitCode: .configuration)
         }
-        defaults = (configuration.onLag, configuration.limits)
+        defaults = (configuration.onLag, configuration.limits, configuration.listenerLimits)
     }
 
     /// The place after the newest event.
@@ -49,9 +62,8 @@ final class Hub {
     /// The channel of this name, made if need be; nil when there are too many.
     func channel(_ name: ChannelName) -> UInt32? {
         if let index = channels.index(of: name) { return index }
-        guard let index = channels.insert(Channel(name: name, rules: rules[name])) else { return nil }
-        for group in subscriptions.groups(reading: name) { _ = channels[index].groups.append(group) }
-        return index
+        guard channels.bytesHeld + MemoryFormula.channelBytes(name) <= channelBytesMax else { return nil }
+        return channels.insert(Channel(name: name, rules: rules[name]))
     }
 
     /// Ends a channel.
@@ -74,11 +86,28 @@ final class Hub {
 
     /// Readers of a channel.
     func subscriberCount(of channel: UInt32) -> Int {
-        var count = 0
-        for place in 0..<channels[channel].groups.count {
-            count += subscriptions[channels[channel].groups[place]].memberCount
+        let groups = groups(of: channel)
+        return (0..<groups.count).reduce(0) { $0 + subscriptions[groups[$1]].memberCount }
+    }
+
+    /// The groups that read a channel. Free while no group has come or gone since the last time; else a look-up.
+    func groups(of channel: UInt32) -> SlotList {
+        if channels[channel].groupsVersion != subscriptions.version { lookUpGroups(of: channel) }
+        return channels[channel].groups
+    }
+
+    private func lookUpGroups(of index: UInt32) {
+        if listBytes > Self.listBytesMax {
+            channels.forgetGroups()
+            listBytes = 0
         }
-        return count
+        let channel = channels.channels + Int(index)
+        listBytes -= channel.pointee.groups.bytesHeld
+        channel.pointee.groups.removeAll()
+        subscriptions.forEachGroup(reading: channel.pointee.name) { _ = channel.pointee.groups.append($0) }
+        channel.pointee.groupsVersion = subscriptions.version
+        listBytes += channel.pointee.groups.bytesHeld
+        walked &+= UInt64(channel.pointee.groups.count)
     }
 
     /// The number of the newest event that a subscription could have got, kinds left aside; 0 is none.
@@ -93,10 +122,13 @@ final class Hub {
                 }
             }
         } else {
+            var patterns = PatternIndex()
+            for pattern in subscription.patterns { patterns.insert(0, under: pattern) }
             for index in 0..<UInt32(channels.count)
-            where subscription.patterns.contains(where: { $0.matches(channels[index].name) }) {
-                newest = max(newest, channels[index].lastSeq)
+            where channels[index].lastSeq > newest && patterns.contains(channels[index].name) {
+                newest = channels[index].lastSeq
             }
+            walked &+= UInt64(channels.count)
         }
         return newest
     }
@@ -137,23 +169,32 @@ final class Hub {
         channel.pointee.lastSeq = head
         receipt.subscribers = 0
         receipt.behind = 0
+        if channel.pointee.groupsVersion != subscriptions.version { lookUpGroups(of: index) }
         let groupCount = channel.pointee.groups.count
         guard groupCount > 0 else { return }
         let bytes = staging.bytes(of: event)
         let stamp = Stamp(
             members: channel.pointee.rules.event.stamp, epoch: epoch, seq: head,
-            timeMilliseconds: channel.pointee.rules.event.stamp.contains(.time)
-                ? delivery.loop.wallClockMilliseconds : 0)
+            timeMilliseconds: channel.pointee.rules.event.stamp.contains(.time) ? nextTime() : 0)
         var runs: InlineArray<3, OutboundRun?> = [nil, nil, nil]
         for place in 0..<groupCount {
             let group = subscriptions.groups + Int(channel.pointee.groups[place])
-            guard group.pointee.types.isEmpty || isOfKind(event, bytes, group) else { continue }
+            if !group.pointee.types.isEmpty {
+                walked &+= UInt64(group.pointee.types.count)
+                guard isOfKind(event, bytes, group) else { continue }
+            }
             for format in 0..<3 where group.pointee.members[format].count > 0 {
                 let run = runs[format] ?? encode(WireFormat(rawValue: UInt8(format))!, stamp, channel, bytes)
                 runs[format] = run
                 fanOut(run, to: group.pointee.members[format], limits: group.pointee.limits, &receipt)
             }
         }
+    }
+
+    /// The time for a stamp. It never goes back, whatever the clock does: a later event is not an earlier one.
+    private func nextTime() -> Int64 {
+        newestTime = max(newestTime, delivery.loop.wallClockMilliseconds)
+        return newestTime
     }
 
     /// Writes the frame once, for all who speak this format.
@@ -185,7 +226,8 @@ final class Hub {
             let slot = slots[place]
             let connection = records + Int(slot)
             if connection.pointee.flags.contains(.skipping) {
-                connection.pointee.missed &+= 1
+                // Where the count ends it stays: at nought nothing would be said to be missing.
+                if connection.pointee.missed < .max { connection.pointee.missed += 1 }
                 skipped += 1
                 continue
             }
@@ -236,17 +278,14 @@ final class Hub {
     // MARK: Subscribing
 
     /// Puts a connection among the readers of what it asked for. It gets the next event that matches. O(1) when
-    /// somebody asked for the same before.
+    /// somebody asked for the same before. Larger limits than it may have are `checkLimits`'s to refuse.
     func attach(_ slot: UInt32, _ subscription: Subscription) {
-        let common = rules.common(to: subscription.patterns)
-        // Whoever wants no `$gap` cannot skip either.
-        let onLag = subscription.failsOnGap ? .close : subscription.onLag ?? common.onLag ?? defaults.onLag
-        let key = Self.key(subscription, onLag)
-        let index = subscriptions.group(forKey: key) ?? makeGroup(key, subscription, common, onLag)
         let connection = delivery.connections.records + Int(slot)
+        let terms = terms(of: subscription, at: connection.pointee.listener)
+        let index = subscriptions.group(forKey: terms.key) ?? makeGroup(terms, subscription)
         connection.pointee.group = index
         connection.pointee.member =
-            subscriptions[index].members[Int(connection.pointee.transport.format.rawValue)].append(slot)
+            subscriptions.addMember(slot, to: index, format: Int(connection.pointee.transport.format.rawValue))
         // What the reader has is everything up to now: events of an earlier subscription that still wait go out before
         // this one's `$hello`, and what it missed of them was said.
         connection.pointee.queuedSeq = head
@@ -259,11 +298,11 @@ final class Hub {
         let index = connection.pointee.group
         guard index != Connection.none else { return }
         let format = Int(connection.pointee.transport.format.rawValue)
-        if let moved = subscriptions[index].members[format].remove(at: connection.pointee.member) {
+        if let moved = subscriptions.removeMember(at: connection.pointee.member, of: index, format: format) {
             delivery.connections[moved].member = connection.pointee.member
         }
         connection.pointee.group = Connection.none
-        if subscriptions[index].memberCount == 0 { removeGroup(index) }
+        if subscriptions[index].memberCount == 0 { subscriptions.remove(index) }
     }
 
     /// The member that names the kind of a subscriber's `$` records.
@@ -272,38 +311,44 @@ final class Hub {
         return group == Connection.none ? EventRules().discriminator : subscriptions[group].discriminator
     }
 
-    private func makeGroup(
-        _ key: [UInt8], _ subscription: Subscription, _ common: CompiledRules, _ onLag: Configuration.LagPolicy
-    ) -> UInt32 {
+    /// What holds for the subscribers of a group, and the key that says so.
+    struct Terms {
+        var key: [UInt8]
+        var discriminator: [UInt8]
+        var onLag: Configuration.LagPolicy
+        var limits: Configuration.LagLimits
+    }
+
+    /// What holds for a subscription at a listener. O(rules + names).
+    func terms(of subscription: Subscription, at listener: ListenerName) -> Terms {
+        let common = rules.common(to: subscription.patterns)
+        // Whoever wants no `$gap` cannot skip either.
+        let onLag = subscription.failsOnGap ? .close : subscription.onLag ?? common.onLag ?? defaults.onLag
+        let limits = subscription.lag.applied(to: limitsAllowed(common, at: listener))
+        return Terms(
+            key: Self.key(subscription, onLag, limits), discriminator: common.event.discriminator, onLag: onLag,
+            limits: limits)
+    }
+
+    private func makeGroup(_ terms: Terms, _ subscription: Subscription) -> UInt32 {
         // Each pattern once: a group that stood twice in a channel's list would get its events twice.
         let patterns = subscription.patterns.contains { $0.isEverything } ? [] : Array(Set(subscription.patterns))
         let group = SubscriberGroup(
-            key: key, patterns: patterns,
-            types: subscription.types, discriminator: common.event.discriminator, onLag: onLag,
-            limits: common.limits ?? defaults.limits)
-        let index = subscriptions.insert(group)
-        forEachChannel(read: group) { _ = channels[$0].groups.append(index) }
-        return index
+            key: terms.key, patterns: patterns, types: subscription.types, discriminator: terms.discriminator,
+            onLag: terms.onLag, limits: terms.limits)
+        return subscriptions.insert(group)
     }
 
-    private func removeGroup(_ index: UInt32) {
-        forEachChannel(read: subscriptions[index]) { channels[$0].groups.removeFirst(equalTo: index) }
-        subscriptions.remove(index)
+    /// Whether this subscription has room at a listener: it is somebody's already, or what it costs fits.
+    func hasRoom(for subscription: Subscription, at listener: ListenerName) -> Bool {
+        subscriptions.bytesHeld + MemoryFormula.groupBytesMax(subscription) <= subscriptionBytesMax
+            || subscriptions.group(forKey: terms(of: subscription, at: listener).key) != nil
     }
 
-    /// The channels of a group: a look-up for each literal pattern, or a walk where there is a wildcard.
-    private func forEachChannel(read group: SubscriberGroup, _ body: (UInt32) -> Void) {
-        if !group.patterns.isEmpty, group.patterns.allSatisfy({ $0.isLiteral }) {
-            for pattern in group.patterns {
-                if let name = pattern.name, let index = channels.index(of: name) { body(index) }
-            }
-        } else {
-            for index in 0..<UInt32(channels.count) where group.reads(channels[index].name) { body(index) }
-        }
-    }
-
-    private static func key(_ subscription: Subscription, _ onLag: Configuration.LagPolicy) -> [UInt8] {
-        var key: [UInt8] = Array(onLag.rawValue.utf8)
+    private static func key(
+        _ subscription: Subscription, _ onLag: Configuration.LagPolicy, _ limits: Configuration.LagLimits
+    ) -> [UInt8] {
+        var key = Array("\(onLag.rawValue):\(limits.events):\(limits.bytes):\(limits.ageMilliseconds)".utf8)
         // Bytes below 0x20 stand in no pattern; kinds are counted, since they may hold anything.
         for pattern in Set(subscription.patterns.map(\.description)).sorted() {
             key.append(1)

@@ -24,6 +24,8 @@ struct Subscription {
     var start: Start?
     /// nil: what the channel says.
     var onLag: Configuration.LagPolicy?
+    /// Smaller limits than it would have.
+    var lag = LagWish()
     /// Whether a missed event ends the stream instead of being reported.
     var failsOnGap = false
     /// nil: what the channel says.

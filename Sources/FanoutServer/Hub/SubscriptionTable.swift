@@ -17,6 +17,12 @@ struct SubscriberGroup {
     /// Connection slots by wire format.
     var members: InlineArray<3, SlotList> = InlineArray(repeating: SlotList())
 
+    /// The look-up of a channel's groups that last met this one, so that a group with several fitting patterns is
+    /// found once.
+    var lookup: UInt64 = 0
+    /// What the group costs, its members and its places in channels' lists left aside: set once, when it is made.
+    fileprivate(set) var bytes = 0
+
     var memberCount: Int { members[0].count + members[1].count + members[2].count }
 
     /// Whether an event whose kind is written like this is for them. Allocates nothing.
@@ -25,24 +31,28 @@ struct SubscriberGroup {
         return false
     }
 
-    func reads(_ channel: ChannelName) -> Bool {
-        patterns.isEmpty || patterns.contains { $0.matches(channel) }
-    }
+    /// What it is found by: its patterns, or the one of every channel.
+    var patternsOrEverything: [ChannelPattern] { patterns.isEmpty ? [.everything] : patterns }
 }
 
-/// All groups. Attaching and detaching a subscriber of an existing group is O(1); a new group of literal channels
-/// costs a look-up for each, one with wildcards a walk over the channels that exist.
+/// All groups. Attaching and detaching a subscriber of an existing group is O(1); a group that comes or goes costs what
+/// its own patterns are long, however many channels and other groups there are.
 struct SubscriptionTable: ~Copyable {
+    /// Room that a dictionary may keep.
+    private static let namesKept = 4096
     /// The groups, by index. A group without members is free.
     private(set) var groups: UnsafeMutablePointer<SubscriberGroup>
     private var capacity = 16
     private var count = 0
     private var freeGroups: [UInt32] = []
     private var byKey: [[UInt8]: UInt32] = [:]
-    /// Groups that name a channel literally, for channels that do not exist yet.
-    private var byLiteral: [ChannelName: [UInt32]] = [:]
-    /// Groups with at least one wildcard pattern.
-    private var withWildcards: [UInt32] = []
+    private var byPattern = PatternIndex()
+    /// Changes whenever a group comes or goes: what was looked up before is out of date. 0 is never.
+    private(set) var version: UInt64 = 1
+    private var lookups: UInt64 = 0
+    /// Bytes of all groups and of the lists of their members. A table of theirs that has grown stays; it follows the
+    /// most groups there ever were, which connections bound.
+    private(set) var bytesHeld = 0
 
     init() { groups = .allocate(capacity: capacity) }
 
@@ -62,8 +72,25 @@ struct SubscriptionTable: ~Copyable {
     /// The group with this key, if anybody is in it.
     func group(forKey key: [UInt8]) -> UInt32? { byKey[key] }
 
-    /// Makes a group. The caller adds it to the channels that exist.
+    /// Adds a subscriber to a group and returns its place.
+    mutating func addMember(_ slot: UInt32, to index: UInt32, format: Int) -> UInt32 {
+        let before = groups[Int(index)].members[format].bytesHeld
+        defer { bytesHeld += groups[Int(index)].members[format].bytesHeld - before }
+        return groups[Int(index)].members[format].append(slot)
+    }
+
+    /// Takes the subscriber at `place` out; returns the one that has taken its place, if any.
+    mutating func removeMember(at place: UInt32, of index: UInt32, format: Int) -> UInt32? {
+        let before = groups[Int(index)].members[format].bytesHeld
+        defer { bytesHeld += groups[Int(index)].members[format].bytesHeld - before }
+        return groups[Int(index)].members[format].remove(at: place)
+    }
+
+    /// Makes a group.
     mutating func insert(_ group: SubscriberGroup) -> UInt32 {
+        var group = group
+        group.bytes = MemoryFormula.groupBytes(group)
+        bytesHeld += group.bytes
         let index: UInt32
         if let free = freeGroups.popLast() {
             index = free
@@ -81,41 +108,49 @@ struct SubscriptionTable: ~Copyable {
             count += 1
         }
         byKey[group.key] = index
-        var hasWildcard = group.patterns.isEmpty
-        for pattern in group.patterns {
-            if let name = pattern.name {
-                byLiteral[name, default: []].append(index)
-            } else {
-                hasWildcard = true
-            }
-        }
-        if hasWildcard { withWildcards.append(index) }
+        for pattern in group.patternsOrEverything { byPattern.insert(index, under: pattern) }
+        version &+= 1
         return index
     }
 
-    /// Forgets a group that nobody is in any more. The caller has taken it off the channels.
+    /// Forgets a group that nobody is in any more.
     mutating func remove(_ index: UInt32) {
         let group = groups[Int(index)]
         precondition(group.memberCount == 0, "a group with members was removed")
         byKey[group.key] = nil
-        for pattern in group.patterns {
-            guard let name = pattern.name else { continue }
-            byLiteral[name]?.removeAll { $0 == index }
-            if byLiteral[name]?.isEmpty == true { byLiteral[name] = nil }
+        for pattern in group.patternsOrEverything { byPattern.remove(index, under: pattern) }
+        version &+= 1
+        // A dictionary keeps its room: what a flood of subscriptions took is given back when most of it has gone.
+        if byKey.capacity > Self.namesKept, byKey.count < byKey.capacity / 8 { byKey = byKey.filter { _ in true } }
+        if byPattern.nodesMade > Self.namesKept, byPattern.nodesInUse < byPattern.nodesMade / 8 { rebuildIndex() }
+        bytesHeld -= group.bytes
+        for format in 0..<3 {
+            bytesHeld -= groups[Int(index)].members[format].bytesHeld
+            groups[Int(index)].members[format].deallocate()
         }
-        withWildcards.removeAll { $0 == index }
-        for format in 0..<3 { groups[Int(index)].members[format].deallocate() }
+        groups[Int(index)].bytes = 0
+        groups[Int(index)].key = []
+        groups[Int(index)].discriminator = []
         groups[Int(index)].patterns = []
         groups[Int(index)].types = []
         freeGroups.append(index)
     }
 
-    /// The groups that read a channel which is being made.
-    func groups(reading channel: ChannelName) -> [UInt32] {
-        var found = byLiteral[channel] ?? []
-        for index in withWildcards where !found.contains(index) && groups[Int(index)].reads(channel) {
-            found.append(index)
+    /// Makes the index anew from the groups there are: what a flood of patterns took is given back.
+    private mutating func rebuildIndex() {
+        byPattern = PatternIndex()
+        for index in 0..<count where !groups[index].key.isEmpty {
+            for pattern in groups[index].patternsOrEverything { byPattern.insert(UInt32(index), under: pattern) }
         }
-        return found
+    }
+
+    /// Gives each group that reads a channel, once.
+    mutating func forEachGroup(reading channel: ChannelName, _ body: (UInt32) -> Void) {
+        lookups += 1
+        byPattern.forEach(naming: channel) { index in
+            guard groups[Int(index)].lookup != lookups else { return }
+            groups[Int(index)].lookup = lookups
+            body(index)
+        }
     }
 }

@@ -41,7 +41,10 @@ struct PublishFault: Error, Equatable {
     }
     static var oneChannel: PublishFault { PublishFault(400, "bad_channel", "an event goes to one channel") }
     static var tooManyChannels: PublishFault {
-        PublishFault(503, "too_many_channels", "no more channels can be made: \(ChannelTable.channelsMax) exist")
+        PublishFault(
+            503, "too_many_channels",
+            "no more channels can be made: \(ChannelTable.channelsMax) exist, or their share of --max-memory is used up"
+        )
     }
     static var tooManySockets: PublishFault {
         PublishFault(

@@ -19,8 +19,9 @@ struct PublisherRest {
     init(now: UInt64) { seen = now }
 
     /// Decides whether publishers rest from `now` on: `isWanted` says that a reader is over its limits and still
-    /// reading. Returns when to decide again, nil if they do not rest.
-    mutating func update(now: UInt64, isWanted: Bool) -> UInt64? {
+    /// reading. `isNeeded` says that memory is at its limit: then they rest whatever they have earned. Returns when to
+    /// decide again, nil if they do not rest.
+    mutating func update(now: UInt64, isWanted: Bool, isNeeded: Bool = false) -> UInt64? {
         let passed = now - seen
         seen = now
         if isResting {
@@ -30,7 +31,7 @@ struct PublisherRest {
             kept = min(Self.keptMillisecondsMax, kept + unpaid / Self.earnedFrom)
             unpaid %= Self.earnedFrom
         }
-        isResting = isWanted && kept >= Self.shortestMilliseconds
+        isResting = isNeeded || isWanted && kept >= Self.shortestMilliseconds
         return isResting ? now + Self.shortestMilliseconds : nil
     }
 }
@@ -39,7 +40,9 @@ extension Engine {
     /// At the end of a turn: whether publishers rest until the next.
     func updateRest() {
         let wasResting = rest.isResting
-        if let again = rest.update(now: loop.now, isWanted: !suspects.isEmpty && ending == nil) {
+        if let again = rest.update(
+            now: loop.now, isWanted: !suspects.isEmpty && ending == nil, isNeeded: memory.isPressed)
+        {
             loop.setTimer(restTimer, at: again)
         } else if wasResting, inboxWaits {
             inboxWaits = false

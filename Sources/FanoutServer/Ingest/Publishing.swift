@@ -27,6 +27,7 @@ extension Engine {
     /// Publishes what is staged and counts it. The channel is made if need be: only now, so that what is refused makes
     /// none.
     func publishStaged(to destination: Destination) throws(PublishFault) -> Hub.Receipt {
+        try checkBatchFits(destination)
         let channel: UInt32
         switch destination {
         case .channel(let index): channel = index

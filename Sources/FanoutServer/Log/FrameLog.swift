@@ -8,9 +8,13 @@ import Wire
 /// When nothing refers to the tail any more, writing starts again at its beginning, so that a stream whose readers
 /// keep up sends from the same few cached lines.
 struct FrameLog: ~Copyable {
-    var segments = SegmentStore()
+    var segments: SegmentStore
     /// The segment each chain is writing to, by chain; `.max` before its first frame.
     private(set) var tails: InlineArray<4, UInt32> = InlineArray(repeating: .max)
+
+    init(segmentBytes: Int = SegmentStore.segmentBytes) {
+        segments = SegmentStore(segmentBytes: segmentBytes)
+    }
 
     /// Room for one frame of `byteCount` bytes in `chain`. The caller fills all of it, then commits.
     ///
@@ -22,7 +26,9 @@ struct FrameLog: ~Copyable {
             segments[index].used = 0
             segments[index].markCount = 0
         }
-        if index == .max || Int(segments[index].capacity - segments[index].used) < byteCount {
+        if index == .max || Int(segments[index].capacity - segments[index].used) < byteCount
+            || Int(segments[index].markCount) == SegmentStore.marksMax
+        {
             if index != .max { segments.release(index) }
             index = segments.take(chain: chain, bytesMin: byteCount)
             tails[slot] = index

@@ -40,7 +40,8 @@ struct Segment {
     var chain: Chain
     var marks: UnsafeMutablePointer<FrameMark>?
     var markCount: UInt32 = 0
-    var markCapacity: UInt32 = 0
+    /// Marks whose memory exists: pages of them are touched as they are needed and stay with the segment.
+    var marksTouched: UInt32 = 0
 
     /// The number of marks whose frame ends at or before `offset`. O(log n).
     func marksEnding(at offset: UInt32) -> UInt32 {

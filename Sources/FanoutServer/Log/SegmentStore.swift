@@ -4,29 +4,43 @@ import Glibc
 
 /// Owns every segment. Segments are named by their index, which is stable while anything refers to them.
 ///
-/// Loop thread only. Nothing is allocated once the pool holds enough segments for the traffic.
+/// Loop thread only. Nothing is asked of the system once the pool holds enough segments for the traffic; what a burst
+/// took beyond the pool is given back when nothing refers to it any more.
 struct SegmentStore: ~Copyable {
     /// A pooled segment's size. Small, because 40 unsent bytes can keep a whole segment alive.
     static let segmentBytes = 64 * 1024
-    /// Free segments that are kept for reuse: 4 MiB, two seconds of a busy stream.
+    /// Free segments that are kept as they are for reuse: 4 MiB, two seconds of a busy stream.
     static let pooledMax = 64
+    /// Frames in one segment. 4,096 of 16 bytes fill it; without an end, marks of tiny frames would cost eight times
+    /// what the frames do.
+    static let marksMax = 4096
+    /// Marks come into being by the page.
+    static let marksPerPage = pageBytes / MemoryLayout<FrameMark>.stride
+    static let pageBytes = 4096
 
+    let segmentBytes: Int
+    private let slots: SegmentSlots
     private var table: UnsafeMutablePointer<Segment>
     private var tableCapacity = 64
     private var tableCount = 0
     private var freeIndices: [UInt32] = []
+    /// Free segments of the usual size: with their pages, and with none.
     private var pool: [UInt32] = []
+    private var bare: [UInt32] = []
     /// Bytes of all segments that something refers to.
     private(set) var bytesHeld = 0
+    /// Bytes of their marks.
+    private(set) var markBytesHeld = 0
 
-    init() {
+    init(segmentBytes: Int = SegmentStore.segmentBytes) {
+        self.segmentBytes = segmentBytes
+        slots = SegmentSlots(segmentBytes: segmentBytes)
         table = .allocate(capacity: tableCapacity)
     }
 
     deinit {
-        for index in 0..<tableCount where table[index].capacity > 0 && table[index].chain != .constant {
-            table[index].base.deallocate()
-            table[index].marks?.deallocate()
+        for index in 0..<tableCount where table[index].capacity > segmentBytes && table[index].chain != .constant {
+            SegmentSlots.unmapLarge(table[index].base, capacity: Int(table[index].capacity))
         }
         table.deallocate()
     }
@@ -39,20 +53,38 @@ struct SegmentStore: ~Copyable {
     /// The start of the table, for loops that must not pay for a look-up. Valid until the next `take`.
     var unsafeTable: UnsafeMutablePointer<Segment> { table }
 
-    /// A segment with room for `bytesMin` and one reference, the caller's. O(1); allocates when the pool is empty
-    /// or the frame is larger than a pooled segment.
+    /// One more than the highest index in use. It follows the most segments that were ever held: 56 bytes for each.
+    var indexEnd: Int { tableCount }
+
+    /// Free segments that still have their pages.
+    var pooledCount: Int { pool.count }
+
+    /// What a segment costs: its bytes and its marks. Constant bytes cost nothing.
+    func cost(_ index: UInt32) -> Int {
+        let segment = table + Int(index)
+        guard segment.pointee.chain != .constant else { return 0 }
+        return Int(segment.pointee.capacity) + Self.markBytes(segment.pointee)
+    }
+
+    /// A segment with room for `bytesMin` and one reference, the caller's. O(1); asks the system for memory when the
+    /// pool is empty or the frame is larger than a pooled segment.
     mutating func take(chain: Chain, bytesMin: Int) -> UInt32 {
-        if bytesMin <= Self.segmentBytes, let index = pool.popLast() {
-            table[Int(index)].chain = chain
-            table[Int(index)].references = 1
-            bytesHeld += Self.segmentBytes
-            return index
+        let index: UInt32
+        if bytesMin > segmentBytes {
+            let (base, marks) = SegmentSlots.mapLarge(capacity: bytesMin)
+            index = insert(Segment(base: base, capacity: UInt32(bytesMin), chain: chain, marks: marks))
+        } else if let pooled = pool.popLast() ?? bare.popLast() {
+            index = pooled
+        } else {
+            let (base, marks) = slots.next()
+            index = insert(Segment(base: base, capacity: UInt32(segmentBytes), chain: chain, marks: marks))
         }
-        let capacity = max(bytesMin, Self.segmentBytes)
-        let segment = Segment(
-            base: .allocate(capacity: capacity), capacity: UInt32(capacity), references: 1, chain: chain)
-        bytesHeld += capacity
-        return insert(segment)
+        let segment = table + Int(index)
+        segment.pointee.chain = chain
+        segment.pointee.references = 1
+        bytesHeld += Int(segment.pointee.capacity)
+        markBytesHeld += Self.markBytes(segment.pointee)
+        return index
     }
 
     /// A segment over bytes that live as long as the process. It is never released.
@@ -71,23 +103,21 @@ struct SegmentStore: ~Copyable {
         if segment.pointee.references == 0 { retire(index) }
     }
 
-    /// Remembers that an event's frame ends at `used`.
+    /// Remembers that an event's frame ends at `used`. Allocates nothing: the page is there, or comes when touched.
     mutating func mark(_ index: UInt32, seq: UInt64, writtenAt: UInt32) {
         let segment = table + Int(index)
-        if segment.pointee.markCount == segment.pointee.markCapacity {
-            // Kept with the pooled segment, so this stops once it has seen the smallest frames it will hold.
-            let capacity = max(64, segment.pointee.markCapacity * 2)
-            let grown = UnsafeMutablePointer<FrameMark>.allocate(capacity: Int(capacity))
-            if let marks = segment.pointee.marks {
-                grown.update(from: marks, count: Int(segment.pointee.markCount))
-                marks.deallocate()
-            }
-            segment.pointee.marks = grown
-            segment.pointee.markCapacity = capacity
+        let place = segment.pointee.markCount
+        precondition(place < Self.marksMax, "a segment has more frames than it may")
+        segment.pointee.marks![Int(place)] = FrameMark(end: segment.pointee.used, writtenAt: writtenAt, seq: seq)
+        segment.pointee.markCount = place + 1
+        if place == segment.pointee.marksTouched {
+            segment.pointee.marksTouched += UInt32(Self.marksPerPage)
+            markBytesHeld += Self.pageBytes
         }
-        segment.pointee.marks![Int(segment.pointee.markCount)] = FrameMark(
-            end: segment.pointee.used, writtenAt: writtenAt, seq: seq)
-        segment.pointee.markCount += 1
+    }
+
+    private static func markBytes(_ segment: Segment) -> Int {
+        Int(segment.marksTouched) * MemoryLayout<FrameMark>.stride
     }
 
     private mutating func insert(_ segment: Segment) -> UInt32 {
@@ -111,17 +141,21 @@ struct SegmentStore: ~Copyable {
         let segment = table + Int(index)
         precondition(segment.pointee.chain != .constant, "constant bytes live as long as the process")
         bytesHeld -= Int(segment.pointee.capacity)
+        markBytesHeld -= Self.markBytes(segment.pointee)
         segment.pointee.used = 0
         segment.pointee.markCount = 0
-        if Int(segment.pointee.capacity) == Self.segmentBytes, pool.count < Self.pooledMax {
-            pool.append(index)
-        } else {
-            segment.pointee.base.deallocate()
-            segment.pointee.marks?.deallocate()
+        if Int(segment.pointee.capacity) > segmentBytes {
+            SegmentSlots.unmapLarge(segment.pointee.base, capacity: Int(segment.pointee.capacity))
             segment.pointee.marks = nil
-            segment.pointee.markCapacity = 0
+            segment.pointee.marksTouched = 0
             segment.pointee.capacity = 0
             freeIndices.append(index)
+        } else if pool.count < Self.pooledMax {
+            pool.append(index)
+        } else {
+            slots.giveBack(segment.pointee.base)
+            segment.pointee.marksTouched = 0
+            bare.append(index)
         }
     }
 }

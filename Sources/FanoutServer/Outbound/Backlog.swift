@@ -1,5 +1,7 @@
 /// What a connection is behind by, and how a backlog is dropped without breaking a frame.
 
+import Planted
+
 extension Delivery {
     /// What dropping a backlog left.
     struct Dropped {
@@ -7,17 +9,6 @@ extension Delivery {
         var events: UInt32
         /// The newest event that was sent or will still be, 0 if none.
         var lastKept: UInt64
-    }
-
-    /// Counts the events that a connection has yet to get. O(runs log frames); for connections at a limit.
-    func recountPending(_ slot: UInt32) -> UInt32 {
-        let connection = connections.records + Int(slot)
-        var events: UInt32 = 0
-        connection.pointee.ring.forEachFirst(runsMax: .max, bytesMax: .max, blocks: blocks) { run in
-            events += log.segments[run.segment].events(after: run.start, by: run.end)
-        }
-        connection.pointee.pendingEvents = events
-        return events
     }
 
     /// Drops the events that a connection has not begun to send. What the reactor has in flight, the rest of a frame
@@ -28,6 +19,7 @@ extension Delivery {
         var runs: [OutboundRun] = []
         connection.pointee.ring.drain(blocks: &blocks) { runs.append($0) }
         var dropped = Dropped(events: 0, lastKept: connection.pointee.sentSeq)
+        var eventsKept: UInt32 = 0
         var bytesToKeep = connection.pointee.inFlight
         let isEvents = { (run: OutboundRun) in self.log.segments[run.segment].chain.rawValue < Chain.control.rawValue }
         let lastRecord = runs.lastIndex { !isEvents($0) } ?? -1
@@ -38,6 +30,7 @@ extension Delivery {
                 let cut = min(run.end, log.segments[run.segment].frameBoundary(atOrAfter: run.start + inFlight))
                 kept.count = cut - run.start
                 dropped.events += log.segments[run.segment].events(after: cut, by: run.end)
+                eventsKept += log.segments[run.segment].events(after: run.start, by: cut)
                 if let seq = log.segments[run.segment].lastEvent(after: run.start, by: cut) {
                     dropped.lastKept = max(dropped.lastKept, seq)
                 }
@@ -45,10 +38,10 @@ extension Delivery {
             bytesToKeep -= min(bytesToKeep, run.count)
             // A run that goes away, or becomes part of its neighbour, gives its reference back.
             if kept.count == 0 || !connection.pointee.ring.append(kept, blocks: &blocks) {
-                log.segments.release(run.segment)
+                if !isPlanted("segmentKeptWhenDropped") { log.segments.release(run.segment) }
             }
         }
-        connection.pointee.pendingEvents = 0
+        connection.pointee.pendingEvents = eventsKept
         connection.pointee.queuedSeq = dropped.lastKept
         return dropped
     }

@@ -1,5 +1,6 @@
 /// From rings to sockets: queues bytes for connections, sends them once per turn, and accounts for what was taken.
 
+import Planted
 import Reactor
 import Wire
 
@@ -18,7 +19,7 @@ final class Delivery {
     // lasts while another to the same one begins: a ring that works on `blocks` calls back to closures that touch `log`
     // alone, and nothing else that is called with one of them calls back.
     @exclusivity(unchecked) var connections: ConnectionTable
-    @exclusivity(unchecked) var log = FrameLog()
+    @exclusivity(unchecked) var log: FrameLog
     @exclusivity(unchecked) var blocks = RunBlocks()
     @exclusivity(unchecked) var queue = FlushQueue()
     @exclusivity(unchecked) private(set) var counters = Counters()
@@ -31,8 +32,9 @@ final class Delivery {
         var sends: UInt64 = 0
     }
 
-    init(loop: EventLoop) {
+    init(loop: EventLoop, segmentBytes: Int = SegmentStore.segmentBytes) {
         self.loop = loop
+        log = FrameLog(segmentBytes: segmentBytes)
         connections = ConnectionTable(capacity: loop.capacity)
     }
 
@@ -71,7 +73,7 @@ final class Delivery {
 
     private func startSend(_ slot: UInt32) {
         let connection = connections.records + Int(slot)
-        guard !connection.pointee.flags.contains(.sending), connection.pointee.phase != .closing,
+        guard connection.pointee.flags.isDisjoint(with: [.sending, .starving]), connection.pointee.phase != .closing,
             !connection.pointee.ring.isEmpty
         else { return }
         var planned: UInt32 = 0
@@ -102,9 +104,10 @@ final class Delivery {
             connection.pointee.ring.drain(blocks: &blocks) { log.segments.release($0.segment) }
             connection.pointee.pendingEvents = 0
             connection.pointee.sentSeq = connection.pointee.queuedSeq
+            connection.pointee.waitingSince = UInt32(truncatingIfNeeded: loop.now)
             return .empty
         }
-        if count > 0 {
+        if count > 0, !isPlanted("positionKeptAfterShortSend") {
             connection.pointee.waitingSince = UInt32(truncatingIfNeeded: loop.now)
             noteProgress(connection, count)
         }
@@ -122,11 +125,14 @@ final class Delivery {
         sendsInFlight &-= 1
     }
 
-    /// A partial send: finds the last event that went out whole. Only connections with a backlog come here.
+    /// A partial send: counts the events that went out whole, and finds the last one. Only connections with a backlog
+    /// come here.
     private func noteProgress(_ connection: UnsafeMutablePointer<Connection>, _ count: UInt32) {
         // A `$gap` that is queued may have taken it further than the events before it.
         var sentSeq = connection.pointee.sentSeq
+        var eventsSent: UInt32 = 0
         let ofFront = connection.pointee.ring.consume(count, blocks: &blocks) { run in
+            eventsSent += log.segments[run.segment].events(after: run.start, by: run.end)
             if let seq = log.segments[run.segment].lastEvent(after: run.start, by: run.end) {
                 sentSeq = max(sentSeq, seq)
             }
@@ -134,11 +140,13 @@ final class Delivery {
         }
         if ofFront > 0 {
             let front = connection.pointee.ring.front
+            eventsSent += log.segments[front.segment].events(after: front.start - ofFront, by: front.start)
             if let seq = log.segments[front.segment].lastEvent(after: front.start - ofFront, by: front.start) {
                 sentSeq = max(sentSeq, seq)
             }
         }
         connection.pointee.sentSeq = sentSeq
+        connection.pointee.pendingEvents -= eventsSent
     }
 
     // MARK: Ending

@@ -55,6 +55,22 @@ public struct Configuration: Sendable {
         public init() {}
     }
 
+    /// Lag limits of each listener's subscribers; nil leaves them to the channel and the server. Where the channel has
+    /// limits too, the smaller of each number holds.
+    public struct ListenerLimits: Sendable {
+        /// HTTP over TCP.
+        public var http: LagLimits?
+        /// `http.socket`.
+        public var httpSocket: LagLimits?
+        /// `events.socket`.
+        public var events: LagLimits?
+        /// Raw JSONL over TCP.
+        public var jsonl: LagLimits?
+
+        /// No limits.
+        public init() {}
+    }
+
     /// What is particular to the channels that one pattern names.
     public struct ChannelRules: Sendable {
         /// The members the server puts in front of each event: any of `seq`, `channel` and `time`.
@@ -97,10 +113,23 @@ public struct Configuration: Sendable {
     public var exitOnEndOfInput = false
     /// All sockets together, eight of them kept for health and metrics; nil takes it from RLIMIT_NOFILE.
     public var connectionsMax: Int?
+    /// Connections of one IPv4 address or one IPv6 /64, on every TCP listener; nil is 1,024, and any number on loopback
+    /// addresses.
+    public var connectionsPerAddressMax: Int?
+    /// Connections of one user on all unix sockets together; nil is any number.
+    public var connectionsPerUserMax: Int?
+    /// What everything that varies may take of memory together, in bytes: what waits for readers, input that is not
+    /// whole, subscriptions, channels; 16 MiB at least. nil is a quarter of what the machine or the process's cgroup
+    /// has, 64 MiB at least.
+    public var memoryMax: Int?
+    /// A segment's size: the simulation has smaller ones, so that little traffic fills many.
+    var segmentBytes = SegmentStore.segmentBytes
     /// The lag policy of subscribers that do not say, on channels that do not.
     public var onLag = LagPolicy.close
     /// The lag limits.
     public var limits = LagLimits()
+    /// The lag limits by listener.
+    public var listenerLimits = ListenerLimits()
     /// Seconds between keep-alives. 15: below the 30 s at which common proxies cut an idle stream.
     public var heartbeatSeconds = 15
     /// Whether the ready line is written to standard error; a program that greets in its own way turns it off.

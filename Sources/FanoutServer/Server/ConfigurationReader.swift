@@ -16,10 +16,11 @@ struct ConfigurationReader {
     /// Reads the whole file.
     mutating func read(_ tree: JSONTree) {
         let known = [
-            "listen", "jsonl", "runtime_dir", "io", "heartbeat_s", "max_connections", "on_lag", "limits", "allow_hosts",
-            "allow_origins", "log_level", "channels",
+            "listen", "jsonl", "runtime_dir", "io", "heartbeat_s", "max_connections", "max_memory", "max_per_address",
+            "max_per_user", "on_lag", "limits", "allow_hosts", "allow_origins", "log_level", "channels", "listeners",
         ]
         var channels: JSONTree?
+        var listeners: JSONTree?
         for (key, value) in members(of: tree, "a configuration", known: known, later: ["data", "routes", "ingest"]) {
             switch key {
             case "listen": if let text = address(value, key) { configuration.listen = text }
@@ -33,6 +34,11 @@ struct ConfigurationReader {
                 if let number = integer(value, key, 1...3_600) { configuration.heartbeatSeconds = number }
             case "max_connections":
                 if let number = integer(value, key, 9...10_000_000) { configuration.connectionsMax = number }
+            case "max_per_address":
+                if let number = integer(value, key, 1...10_000_000) { configuration.connectionsPerAddressMax = number }
+            case "max_per_user":
+                if let number = integer(value, key, 1...10_000_000) { configuration.connectionsPerUserMax = number }
+            case "max_memory": if let bytes = byteCount(value, key) { configuration.memoryMax = bytes }
             case "on_lag": if let policy = lagPolicy(value, key) { configuration.onLag = policy }
             case "limits": configuration.limits = limits(value, from: configuration.limits)
             case "allow_hosts": configuration.allowedHosts = list(value, key) { $0.isEmpty ? "must not be empty" : nil }
@@ -45,11 +51,25 @@ struct ConfigurationReader {
                     configuration.logLevel = level
                 }
             case "channels": channels = value
+            case "listeners": listeners = value
             default: preconditionFailure("'\(key)' is in the table and is not read")
             }
         }
-        // Last, because a channel's limits begin with the server's.
+        // Last, because their limits begin with the server's.
         if let channels { read(channels: channels) }
+        if let listeners { read(listeners: listeners) }
+    }
+
+    private mutating func read(listeners tree: JSONTree) {
+        let places: [String: WritableKeyPath<Configuration.ListenerLimits, Configuration.LagLimits?>] = [
+            "http": \.http, "http_socket": \.httpSocket, "events": \.events, "jsonl": \.jsonl,
+        ]
+        let known = ["http", "http_socket", "events", "jsonl"]
+        for (name, listener) in members(of: tree, "'listeners'", known: known, later: []) {
+            for (_, value) in members(of: listener, "listener '\(name)'", known: ["limits"], later: []) {
+                configuration.listenerLimits[keyPath: places[name]!] = limits(value, from: configuration.limits)
+            }
+        }
     }
 
     private mutating func read(channels tree: JSONTree) {
@@ -166,6 +186,17 @@ extension ConfigurationReader {
     private mutating func integer(_ tree: JSONTree, _ key: String, _ range: ClosedRange<Int>) -> Int? {
         if let number = tree.integer, range.contains(number) { return number }
         fault(tree.offset, "'\(key)' must be a whole number from \(range.lowerBound) to \(range.upperBound)")
+        return nil
+    }
+
+    /// A memory budget: a number, or a string with a unit.
+    private mutating func byteCount(_ tree: JSONTree, _ key: String) -> Int? {
+        if let bytes = tree.integer ?? tree.string.flatMap(ValueSyntax.byteCount),
+            ValueSyntax.memoryRange.contains(bytes)
+        {
+            return bytes
+        }
+        fault(tree.offset, "'\(key)' must be \(ValueSyntax.memoryAdvice)")
         return nil
     }
 

@@ -19,9 +19,16 @@ final class Engine {
         static let idleMilliseconds: UInt64 = 75_000
         /// `$bye` waits this long for a reader that has stopped.
         static let byeMilliseconds: UInt64 = 30_000
+        /// The kernel gives a peer up this long after the server would have: rounding, the sweep's period. Beyond 15
+        /// minutes it is left its own patience, by which peers that are gone are found no later.
+        static let kernelSpareMilliseconds = 5_000
+        static let kernelPatienceMilliseconds = 900_000
         /// How often it is looked whether a peer has taken its last bytes; one that has, and has not ended its side by
         /// then, is closed.
         static let drainMilliseconds: UInt64 = 2_000
+        /// What it may still write meanwhile: a body that was refused by its length is most often on its way whole, and
+        /// a reset would throw the answer away.
+        static let drainBytes: UInt32 = 8 << 20
         /// What a subscriber may write: 64 KiB in 10 s, 100 WebSocket control frames in a second.
         static let inputWindowBytes: UInt32 = 64 * 1024
         static let inputWindowMilliseconds: UInt32 = 10_000
@@ -29,23 +36,24 @@ final class Engine {
         /// Events published in one turn: a quarter of what a reader may be behind, so that readers are sent to in
         /// between.
         static let turnEvents: UInt64 = 1024
+        /// Sends that a turn may begin and still wait in the same system call.
+        static let hiddenSends: UInt64 = 64
         /// Places kept free for health and metrics.
         static let reservedConnections = 8
         /// How often laggards are looked for while anything waits.
         static let sweepMilliseconds: UInt64 = 250
         /// How long a send waits that the kernel had no memory for.
         static let sendRestMilliseconds: UInt64 = 50
-        /// How long accepting rests when the system has no descriptor left; doubled up to ten times as long.
-        static let acceptRestMilliseconds: UInt64 = 100
     }
 
     /// What one connection, and one turn, may take for itself. The simulation lowers it.
     struct Shares {
         /// Output of answers that may wait before no more requests are read from a connection.
         var answersPendingBytes: UInt32 = 64 * 1024
-        /// Input handled in one turn, and subscribers reached by it, before everyone is flushed again.
+        /// Input handled in one turn, and subscribers reached, channels and connections walked over, and what else
+        /// takes long in these units, before everyone is flushed again.
         var turnInputBytes = 256 * 1024
-        var turnDeliveries: UInt64 = 262_144
+        var turnWork: UInt64 = 262_144
     }
 
     let configuration: Configuration
@@ -60,25 +68,27 @@ final class Engine {
     var sockets: RuntimeSockets?
     var random: SeededRandom
     var metrics = Metrics()
+    var memory: MemoryBudget
     let admission: Admission
+    var peers: PeerLimits
     /// The HTTP listener's port, which a request's Host may name.
     var httpPort: UInt16 = 0
     var constants: Constants
     let startedAt: UInt64
-    let connectionsMax: Int
 
     /// Connections whose input waits for the next turn, in order.
     var deferred: [UInt32] = []
     var turnInputBytes = 0
     var turnEventsBefore: UInt64 = 0
-    var turnDeliveriesBefore: UInt64 = 0
+    var turnWorkBefore: UInt64 = 0
     /// Subscribers at a limit, until they are cut or have caught up.
     var suspects: [UInt32] = []
+    var pause: LoopPause
     let sweepTimer: TimerID
     var sweeping = false
     let acceptTimer: TimerID
-    var acceptRest = Limits.acceptRestMilliseconds
-    var resting: [UInt32] = []
+    var acceptRest = AcceptRest()
+    var acceptWarning = AcceptWarning()
     /// Connections whose send the kernel had no memory for, until the timer fires.
     var starved: [UInt32] = []
     let sendTimer: TimerID
@@ -88,6 +98,8 @@ final class Engine {
     /// Events of other threads came while publishers rested.
     var inboxWaits = false
     let endTimer: TimerID
+    /// Runs while the log holds messages back.
+    let logTimer: TimerID
     /// The signal that ends the server; nil while it runs.
     var ending: Ending?
     var inbox: Inbox?
@@ -109,47 +121,66 @@ final class Engine {
         self.loop = loop
         self.log = log
         self.inbox = inbox
-        delivery = Delivery(loop: loop)
+        memory = MemoryBudget(bytesMax: configuration.memoryMax ?? MemoryLimit.standardBudget())
+        delivery = Delivery(loop: loop, segmentBytes: configuration.segmentBytes)
         hub = try Hub(delivery: delivery, epoch: epoch, configuration: configuration)
         random = SeededRandom(seed: seed)
         constants = Constants(&delivery.log)
         startedAt = loop.now
+        pause = LoopPause(now: loop.now)
         admission = Admission(configuration)
-        connectionsMax = min(configuration.connectionsMax ?? .max, loop.capacity)
+        peers = try PeerLimits(configuration)
         sweepTimer = loop.makeTimer()
         acceptTimer = loop.makeTimer()
         sendTimer = loop.makeTimer()
         rest = PublisherRest(now: loop.now)
         restTimer = loop.makeTimer()
         endTimer = loop.makeTimer()
+        logTimer = loop.makeTimer()
         scratch.reserveCapacity(4096)
+        log.whenHolding = { [unowned self] in loop.setTimer(logTimer, at: loop.now + 1000) }
+        hub.channelBytesMax = memory.shareBytes
+        hub.subscriptionBytesMax = memory.shareBytes
     }
 
     // MARK: A turn
 
     /// One turn. With `wait` it sleeps until there is something to do. False when the server has ended.
     func turn(wait: Bool) -> Bool {
+        let began = loop.clock
         let sendsBefore = delivery.counters.sends
         let more = delivery.flush()
+        let sends = delivery.counters.sends &- sendsBefore
+        memory.everyoneWasOffered = !more
         // A send of which the socket takes nothing does not complete: only the clock tells that its reader has stopped.
-        if delivery.counters.sends != sendsBefore { watchForLaggards() }
-        loop.turn(wait: wait && !more && (deferred.isEmpty || rest.isResting))
+        if sends > 0 { watchForLaggards() }
+        // Many sends are work, which a wait would hide from the clock; one more system call is nothing beside them.
+        let waits = wait && !more && (deferred.isEmpty || rest.isResting) && sends < Limits.hiddenSends
+        let flushed = loop.clock
+        loop.turn(wait: waits)
         turnInputBytes = 0
         turnEventsBefore = metrics.eventsIn
-        turnDeliveriesBefore = delivery.counters.deliveries
+        turnWorkBefore = delivery.counters.deliveries &+ hub.walked
         if !rest.isResting { resumeDeferred() }
         while let completion = loop.next() { handle(completion) }
         judgeLaggards()
+        judgeMemory()
         updateRest()
-        metrics.noteTurn(milliseconds: loop.clock - loop.now)
+        let ended = loop.clock
+        metrics.noteTurn(milliseconds: ended - (waits ? loop.now - (flushed - began) : began), now: ended)
         if ending != nil { return !hasEnded() }
         return true
     }
+
+    /// What `scratch` may keep from one answer to the next.
+    private static let scratchKeptBytes = 64 * 1024
 
     /// Queues what was written to `scratch` for one connection.
     func sayScratch(_ slot: UInt32) {
         let bytes = scratch
         delivery.say(slot, bytes.span)
+        // What a large answer took is not kept for the next: it would be counted nowhere.
+        if bytes.count > Self.scratchKeptBytes { scratch = [] }
     }
 
     private func handle(_ completion: Completion) {
@@ -172,6 +203,7 @@ final class Engine {
         case sendTimer: sendAgain()
         // It has woken the loop: the turn's end decides.
         case restTimer: break
+        case logTimer: log.sayHeld()
         case endTimer: ending?.deadlineReached = true
         default: deadlineReached(timer.rawValue)
         }

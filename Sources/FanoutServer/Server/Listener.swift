@@ -19,6 +19,17 @@ struct Listener {
         case ingest(channel: UInt32, fixed: Bool)
         /// Its channel has ended; nothing comes in any more.
         case closed
+
+        /// What limits may be said of its subscribers.
+        var name: ListenerName {
+            switch self {
+            case .http: .http
+            case .httpUnix: .httpSocket
+            case .events: .events
+            case .jsonl: .jsonl
+            case .ingest, .closed: .other
+            }
+        }
     }
 
     var kind: Kind
@@ -32,7 +43,9 @@ extension Engine {
     func listen(_ kind: Listener.Kind, at address: SocketAddress) throws(SystemError) {
         var options = ListenOptions()
         options.sendBufferBytes = address.port == nil ? Self.sendBufferUnixBytes : Self.sendBufferTCPBytes
+        if address.port != nil { options.receiveBufferBytes = Self.receiveBufferTCPBytes }
         options.keepAliveSeconds = configuration.heartbeatSeconds
+        options.userTimeoutMilliseconds = userTimeoutMilliseconds(at: kind.name)
         let socket = try loop.listen(address, options)
         delivery.connections.open(socket, phase: .listener, transport: .listener)
         let listener = Listener(kind: kind, socket: socket, address: loop.localAddress(of: socket))
@@ -65,21 +78,25 @@ extension Engine {
     /// TCP.
     static let sendBufferTCPBytes = 256 * 1024
     static let sendBufferUnixBytes = 64 * 1024
+    /// Kernel memory that one connection's unread bytes may take on TCP. On unix sockets the peer's send buffer bounds
+    /// them.
+    static let receiveBufferTCPBytes = 256 * 1024
 
     /// A connection came in, or accepting stopped.
     func accepted(_ slot: UInt32, _ completion: Completion) {
         let listener = listeners[Int(delivery.connections[slot].group)]
         guard completion.result >= 0 else {
-            acceptRefused(slot, errno: completion.result)
+            acceptRefused(slot, errno: -completion.result)
             return
         }
-        acceptRest = Limits.acceptRestMilliseconds
+        noteAccepted()
         metrics.accepted &+= 1
         let socket = completion.accepted
+        let peer = admitPeer(socket, at: listener)
         let isFull = delivery.connections.total >= connectionsMax - Limits.reservedConnections
         switch listener.kind {
         case .http, .httpUnix:
-            delivery.connections.open(socket, phase: .request, transport: .http)
+            delivery.connections.open(socket, phase: .request, transport: .http, from: listener.kind.name)
             if listener.kind == .http { delivery.connections[socket.slot].flags.insert(.tcp) }
             if isFull { delivery.connections[socket.slot].flags.insert(.inReservedPlace) }
             setDeadline(socket.slot, in: Limits.headMilliseconds)
@@ -87,11 +104,17 @@ extension Engine {
             if delivery.connections.total > connectionsMax { close(socket.slot, .reset, .overload) }
         case .events, .jsonl:
             delivery.connections.open(
-                socket, phase: .subscriber, transport: listener.kind == .events ? .jsonlUnix : .jsonlTCP)
+                socket, phase: .subscriber, transport: listener.kind == .events ? .jsonlUnix : .jsonlTCP,
+                from: listener.kind.name)
             loop.receive(socket)
-            if isFull {
+            if delivery.connections.total > connectionsMax {
+                close(socket.slot, .reset, .overload)
+            } else if isFull {
+                delivery.connections[socket.slot].flags.insert(.inReservedPlace)
                 bye(socket.slot, .overload)
-            } else {
+            } else if peer == .within, !hasMemory(for: Subscription(), at: listener.kind.name) {
+                bye(socket.slot, .overload)
+            } else if peer == .within {
                 startStream(socket.slot, Subscription())
             }
         case .ingest(let channel, let fixed):
@@ -104,27 +127,6 @@ extension Engine {
             delivery.connections.open(socket, phase: .ingest, transport: .ingest)
             close(socket.slot, .reset, .ended)
         }
-    }
-
-    /// Accepting stopped: most often no descriptor is left. It rests a little and tries again, never in a spin.
-    private func acceptRefused(_ slot: UInt32, errno: Int32) {
-        metrics.acceptErrors &+= 1
-        guard delivery.connections[slot].phase == .listener, ending == nil else { return }
-        if resting.isEmpty {
-            log.warning(
-                "accepting rests for \(acceptRest) ms: \(SystemError.name(of: -errno)); raise the descriptor limit or "
-                    + "lower --max-connections")
-            loop.setTimer(acceptTimer, at: loop.now + acceptRest)
-            acceptRest = min(acceptRest * 2, Limits.acceptRestMilliseconds * 10)
-        }
-        resting.append(slot)
-    }
-
-    func acceptAgain() {
-        let slots = resting
-        resting = []
-        for slot in slots where delivery.connections[slot].phase == .listener {
-            loop.accept(delivery.connections.socket(slot))
-        }
+        refusePeer(socket.slot, peer)
     }
 }

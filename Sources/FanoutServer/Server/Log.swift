@@ -1,21 +1,34 @@
 /// What the operator reads on standard error.
 
-import Glibc
+import Wire
 
 /// Writes one line per message. Loop thread only.
 ///
-/// Control bytes are escaped and long values cut, so that nothing from outside can forge a line; the same message is
-/// written at most once per second, with the number of those that were left out.
+/// Control bytes are escaped and long values cut, so that nothing from outside can forge a line. Messages of one kind,
+/// which are those of one place in the code, are written at most once per second, with the number of those that were
+/// left out: whoever provokes them cannot flood the log by making each a little different.
 final class Log {
-    /// Characters of a message; what follows is cut.
-    static let lineBytesMax = 512
-    /// Different messages remembered for the once-a-second rule.
-    static let remembersMax = 64
+    /// A place in the code that has something to say.
+    private struct Kind: Hashable {
+        var file: UnsafePointer<UInt8>
+        var line: UInt
+    }
+
+    /// What a kind said last, when, and how many it would have said since.
+    private struct Said {
+        var text: String
+        var second: UInt64
+        var held = 0
+    }
+
+    /// Called when the first message is held back: `sayHeld` is to be called a second later.
+    var whenHolding: () -> Void = {}
 
     private let level: Configuration.LogLevel
     private let write: (String) -> Void
     private let seconds: () -> UInt64
-    private var recent: [String: (second: UInt64, held: Int)] = [:]
+    private var said: [Kind: Said] = [:]
+    private var isHolding = false
 
     /// A log. `write` gets each line without its newline; `seconds` is a clock.
     init(level: Configuration.LogLevel, seconds: @escaping () -> UInt64, write: @escaping (String) -> Void) {
@@ -24,43 +37,57 @@ final class Log {
         self.write = write
     }
 
-    func error(_ message: @autoclosure () -> String) { log(.error, message) }
-    func warning(_ message: @autoclosure () -> String) { log(.warning, message) }
-    func info(_ message: @autoclosure () -> String) { log(.info, message) }
-    func debug(_ message: @autoclosure () -> String) { log(.debug, message) }
+    func error(_ message: @autoclosure () -> String, file: StaticString = #fileID, line: UInt = #line) {
+        log(.error, message, Kind(file: file.utf8Start, line: line))
+    }
 
-    private func log(_ level: Configuration.LogLevel, _ message: () -> String) {
-        guard level.rawValue <= self.level.rawValue else { return }
-        let text = Self.safe(message())
+    func warning(_ message: @autoclosure () -> String, file: StaticString = #fileID, line: UInt = #line) {
+        log(.warning, message, Kind(file: file.utf8Start, line: line))
+    }
+
+    func info(_ message: @autoclosure () -> String, file: StaticString = #fileID, line: UInt = #line) {
+        log(.info, message, Kind(file: file.utf8Start, line: line))
+    }
+
+    func debug(_ message: @autoclosure () -> String, file: StaticString = #fileID, line: UInt = #line) {
+        log(.debug, message, Kind(file: file.utf8Start, line: line))
+    }
+
+    /// Says how many messages were held back, where a second has passed: a flood that has ended is counted to its end.
+    func sayHeld() {
+        isHolding = false
         let now = seconds()
-        var held = 0
-        if let last = recent[text] {
+        for (kind, last) in said where last.held > 0 {
             if last.second == now {
-                recent[text] = (now, last.held + 1)
-                return
+                hold()
+            } else {
+                // The line stands for one of them itself, as every line does.
+                write(last.text + Self.more(last.held - 1))
+                said[kind] = Said(text: last.text, second: now)
             }
-            held = last.held
         }
-        if recent.count >= Self.remembersMax { recent.removeAll(keepingCapacity: true) }
-        recent[text] = (now, 0)
-        write("fanout: \(Self.name(level)): \(text)" + (held > 0 ? " (and \(held) times more)" : ""))
     }
 
-    /// The text on one line, without control bytes, cut to a length.
-    static func safe(_ text: String) -> String {
-        var safe = ""
-        var count = 0
-        for scalar in text.unicodeScalars {
-            if count == lineBytesMax { return safe + "…" }
-            if scalar.value < 0x20 || (scalar.value >= 0x7F && scalar.value < 0xA0) {
-                safe += "\\x" + String(scalar.value, radix: 16)
-            } else {
-                safe.unicodeScalars.append(scalar)
-            }
-            count += 1
+    private func log(_ level: Configuration.LogLevel, _ message: () -> String, _ kind: Kind) {
+        guard level.rawValue <= self.level.rawValue else { return }
+        let now = seconds()
+        if let last = said[kind], last.second == now {
+            said[kind]?.held += 1
+            return hold()
         }
-        return safe
+        let held = said[kind]?.held ?? 0
+        let text = "fanout: \(Self.name(level)): \(OneLine.of(message()))"
+        said[kind] = Said(text: text, second: now)
+        write(text + Self.more(held))
     }
+
+    private func hold() {
+        guard !isHolding else { return }
+        isHolding = true
+        whenHolding()
+    }
+
+    private static func more(_ held: Int) -> String { held > 0 ? " (and \(held) more like it)" : "" }
 
     private static func name(_ level: Configuration.LogLevel) -> StaticString {
         switch level {
@@ -69,12 +96,5 @@ final class Log {
         case .info: "info"
         case .debug: "debug"
         }
-    }
-
-    /// Writes a line to standard error, whole or not at all as far as that can be had.
-    static func toStandardError(_ line: String) {
-        var bytes = Array(line.utf8)
-        bytes.append(UInt8(ascii: "\n"))
-        _ = Glibc.write(STDERR_FILENO, bytes, bytes.count)
     }
 }

@@ -13,14 +13,17 @@ struct Metrics {
     var eventsIn: UInt64 = 0
     var refusedEvents: UInt64 = 0
     /// Readers that passed a limit, and `$gap`s said.
-    var lagged: UInt64 = 0
+    var laggards = LagCounts()
     var gaps: UInt64 = 0
     var shed: UInt64 = 0
     /// Streams ended, by reason and transport.
     private(set) var closes: InlineArray<104, UInt64> = InlineArray(repeating: 0)
-    /// The longest turn, from its completions to its end, since the metrics were last read, and all of them together.
-    var turnMillisecondsMax: UInt64 = 0
-    var busyMilliseconds: UInt64 = 0
+    /// The longest turn, its wait left out, in the present half minute and in the one before.
+    private var turnMillisecondsMax: UInt64 = 0
+    private var turnMillisecondsMaxBefore: UInt64 = 0
+    private var halfMinute: UInt64 = 0
+    /// All turns together, their waits left out.
+    private(set) var busyMilliseconds: UInt64 = 0
     /// Answers by hundreds of the status: 1xx to 5xx.
     private(set) var responses: InlineArray<6, UInt64> = InlineArray(repeating: 0)
 
@@ -35,9 +38,26 @@ struct Metrics {
         Int(reason.rawValue) * Transport.allCases.count + Int(transport.rawValue)
     }
 
-    mutating func noteTurn(milliseconds: UInt64) {
+    /// A turn that ended at `now` took so long, its wait left out.
+    mutating func noteTurn(milliseconds: UInt64, now: UInt64) {
+        moveOn(to: now)
         turnMillisecondsMax = max(turnMillisecondsMax, milliseconds)
         busyMilliseconds &+= milliseconds
+    }
+
+    /// The longest turn of the last half minute at least, and of a minute at most: whoever reads it takes nothing from
+    /// others who do.
+    mutating func longestTurnMilliseconds(now: UInt64) -> UInt64 {
+        moveOn(to: now)
+        return max(turnMillisecondsMax, turnMillisecondsMaxBefore)
+    }
+
+    private mutating func moveOn(to now: UInt64) {
+        let present = now / 30_000
+        guard present != halfMinute else { return }
+        turnMillisecondsMaxBefore = present == halfMinute + 1 ? turnMillisecondsMax : 0
+        turnMillisecondsMax = 0
+        halfMinute = present
     }
 
     mutating func responded(_ status: Int) { responses[min(5, status / 100)] &+= 1 }
@@ -85,13 +105,31 @@ extension Engine {
         text.gauge("fanout_connections_max", UInt64(connectionsMax), "Connections that may be open.")
         text.counter("fanout_accepted_total", metrics.accepted, "Connections accepted.")
         text.counter("fanout_accept_errors_total", metrics.acceptErrors, "Times accepting stopped with an error.")
+        text.counter("fanout_accept_backoffs_total", acceptRest.restsBegun, "Rests of accepting after an error.")
+        text.counter(
+            "fanout_accept_shed_total", loop.stats.connectionsShed, "Connections closed for want of a descriptor.")
+        text.gauge("fanout_accept_resting", UInt64(resting.count), "Listeners that rest before they accept again.")
         text.counter("fanout_shed_total", metrics.shed, "Requests turned away because no place was left.")
+        text.family(
+            "fanout_refused_total", "counter", "Connections and requests of an address or a user with too many.")
+        for want in PeerLimits.Want.allCases {
+            text.sample(
+                "fanout_refused_total", labels: "reason=\"\(want.label)\"", peers.refusals[Int(want.rawValue)])
+        }
         text.counter("fanout_events_in_total", metrics.eventsIn, "Events published.")
         text.counter("fanout_events_refused_total", metrics.refusedEvents, "Events refused.")
         text.counter("fanout_deliveries_total", delivery.counters.deliveries, "Events queued for subscribers.")
         text.counter("fanout_bytes_sent_total", delivery.counters.bytesSent, "Bytes taken by sockets.")
         text.counter("fanout_bytes_received_total", metrics.bytesReceived, "Bytes received.")
-        text.counter("fanout_laggards_total", metrics.lagged, "Times a reader fell behind its limits.")
+        text.family(
+            "fanout_laggards_total", "counter", "Times a reader fell behind, by the limit it passed and transport.")
+        for reason in LagReason.allCases {
+            for transport in Transport.subscribers {
+                text.sample(
+                    "fanout_laggards_total", labels: "reason=\"\(reason.label)\",transport=\"\(transport.label)\"",
+                    metrics.laggards[reason, transport])
+            }
+        }
         text.counter("fanout_gaps_total", metrics.gaps, "$gap records: at the start of a stream, and after a lag.")
         text.gauge("fanout_head_seq", hub.head, "Number of the newest event.")
         text.gauge("fanout_channels", UInt64(hub.channels.count), "Channels that exist.")
@@ -113,6 +151,19 @@ extension Engine {
         return text.bytes
     }
 
+    private func appendMemory(_ text: inout MetricsText) {
+        let held = memoryHeld
+        text.family("fanout_memory_bytes", "gauge", "Memory of everything that varies, by what it is for.")
+        let parts: [(StaticString, Int)] = [
+            ("segments", held.segments), ("runs", held.runs), ("input", held.input),
+            ("subscriptions", held.subscriptions), ("channels", held.channels),
+        ]
+        for (name, bytes) in parts { text.sample("fanout_memory_bytes", labels: "of=\"\(name)\"", UInt64(bytes)) }
+        text.gauge("fanout_memory_max_bytes", UInt64(memory.bytesMax), "What all of it may come to (--max-memory).")
+        text.counter("fanout_memory_resets_total", memory.resets, "Connections reset because memory was at its limit.")
+        text.counter("fanout_memory_refusals_total", memory.refusals, "Turned away because memory was at its limit.")
+    }
+
     private func appendLoop(_ text: inout MetricsText) {
         let stats = loop.stats
         text.counter("fanout_loop_ticks_total", stats.ticks, "Turns of the event loop.")
@@ -123,15 +174,20 @@ extension Engine {
         text.family("fanout_sends_per_enter", "gauge", "Sends for each system call, since the start.")
         text.sample("fanout_sends_per_enter", thousandths: delivery.counters.sends &* 1000 / max(1, stats.enters))
         text.gauge(
-            "fanout_loop_lag_milliseconds", metrics.turnMillisecondsMax,
-            "The longest turn since the last look: how late anything else could be.")
-        metrics.turnMillisecondsMax = 0
-        text.counter("fanout_loop_busy_milliseconds_total", metrics.busyMilliseconds, "Time spent on completions.")
+            "fanout_loop_lag_milliseconds", metrics.longestTurnMilliseconds(now: loop.now),
+            "The longest turn of the last half minute or more: how late anything else could be.")
+        text.counter("fanout_loop_busy_milliseconds_total", metrics.busyMilliseconds, "Time not spent waiting.")
         text.counter("fanout_short_sends_total", stats.shortSends, "Sends that were taken only in part.")
         text.counter(
             "fanout_receive_buffers_exhausted_total", stats.receiveBufferExhaustions,
             "Times no receive buffer was free.")
+        text.counter(
+            "fanout_completion_queue_overflows_total", stats.completionQueueOverflows,
+            "Times completions found no place in io_uring's queue and came later.")
+        text.counter(
+            "fanout_stale_completions_total", stats.staleCompletions, "Results for sockets that were gone, dropped.")
         text.gauge("fanout_pinned_bytes", UInt64(delivery.log.segments.bytesHeld), "Bytes of segments in use.")
+        appendMemory(&text)
         text.gauge("fanout_input_buffers", UInt64(inputs.inUse), "Connections with input that is not whole.")
         text.gauge("fanout_uptime_seconds", (loop.now - startedAt) / 1000, "Seconds since the start.")
         text.family("fanout_io_backend", "gauge", "The I/O interface in use is 1.")

@@ -42,6 +42,9 @@ public final class Server {
     /// Throws a `StartError` whose message is one line and whose exit code follows sysexits. Raises the process's soft
     /// limit of descriptors to the hard one and ignores SIGPIPE.
     public init(_ configuration: Configuration) throws(StartError) {
+        guard configuration.memoryMax.map(ValueSyntax.memoryRange.contains) ?? true else {
+            throw StartError("the memory budget is \(ValueSyntax.memoryAdvice)", exitCode: .configuration)
+        }
         let http = try Self.address(configuration.listen, flag: "--listen", configuration)
         let jsonl = try configuration.jsonl.map { text throws(StartError) in
             try Self.address(text, flag: "--jsonl", configuration)
@@ -50,6 +53,12 @@ public final class Server {
         let directory = configuration.runtimeDirectory ?? RuntimeDirectory.standard()
         let sockets = try RuntimeSockets(directory)
         let loop = try Self.makeLoop(configuration)
+        do throws(SystemError) {
+            // Before the first socket is made: a signal that comes from here on finds somebody who takes them away.
+            try loop.watchSignals(Self.isHangUpIgnored ? [SIGTERM, SIGINT] : [SIGTERM, SIGINT, SIGHUP])
+        } catch {
+            throw StartError(error.description, exitCode: .io)
+        }
         let inbox = Inbox()
         var seed: UInt64 = 0
         var epoch: UInt64 = 0
@@ -57,8 +66,8 @@ public final class Server {
             let value = UInt64.random(in: 1...UInt64.max)
             if word == 0 { seed = value } else { epoch = value }
         }
-        let log = Log(
-            level: configuration.logLevel, seconds: { loop.now / 1000 }, write: Log.toStandardError)
+        let standardError = StandardError()
+        let log = Log(level: configuration.logLevel, seconds: { loop.now / 1000 }, write: { standardError.write($0) })
         let engine = try Engine(
             configuration, loop: loop, epoch: Epoch(rawValue: epoch), seed: seed, log: log, inbox: inbox)
         do throws(SystemError) {
@@ -75,7 +84,6 @@ public final class Server {
             if configuration.standardInput != .ignored {
                 try engine.readStandardInput(STDIN_FILENO, asText: configuration.standardInput == .text)
             }
-            try loop.watchSignals([SIGTERM, SIGINT, SIGHUP])
         } catch {
             throw StartError(error.description, exitCode: .io)
         }
@@ -98,15 +106,27 @@ public final class Server {
         return line + " · \(backendDescription) · pid \(getpid())"
     }
 
+    /// Whether the process was started to outlive its terminal, as nohup(1) starts one.
+    private static var isHangUpIgnored: Bool {
+        var action = sigaction()
+        guard sigaction(SIGHUP, nil, &action) == 0 else { return false }
+        let handler = action.__sigaction_handler.sa_handler
+        return unsafeBitCast(handler, to: Int.self) == unsafeBitCast(SIG_IGN, to: Int.self)
+    }
+
     /// Serves until SIGTERM, SIGINT or the end of the input it was to end with. Returns the status to exit with.
     public func run() -> Int32 {
-        if engine.configuration.writesReadyLine { Log.toStandardError(readyLine) }
+        if engine.configuration.writesReadyLine {
+            StandardError().write(readyLine, patience: Self.readyPatienceMilliseconds)
+        }
         while engine.turn(wait: true) {}
         return engine.ending?.exitCode ?? 0
     }
 
     // MARK: Opening
 
+    /// How long the ready line waits for whoever reads it, before the server serves without having said so.
+    private static let readyPatienceMilliseconds: Int32 = 1000
     /// How long an address in use is tried again. The folder's lock says that no server lives there any more, so its
     /// sockets are waited for longer; a port may well be somebody else's, and who mistyped it should not wait.
     private static let socketPatienceMilliseconds = 2000

@@ -25,6 +25,30 @@ package enum ValueSyntax {
         return WebOrigin.parse(bytes.span) != nil
     }
 
+    /// A number of bytes: digits, and `k`, `M` or `G` for 1,024 and its powers; nil where a text is none.
+    package static func byteCount(_ text: String) -> Int? {
+        var digits = Substring(text)
+        var unit = 1
+        switch digits.last {
+        case "k", "K": unit = 1 << 10
+        case "m", "M": unit = 1 << 20
+        case "g", "G": unit = 1 << 30
+        default: break
+        }
+        if unit > 1 { digits.removeLast() }
+        guard !digits.isEmpty, digits.utf8.allSatisfy({ 0x30...0x39 ~= $0 }), let number = Int(digits) else {
+            return nil
+        }
+        let (bytes, overflows) = number.multipliedReportingOverflow(by: unit)
+        return overflows ? nil : bytes
+    }
+
+    /// What a memory budget may be.
+    package static let memoryRange = MemoryFormula.memoryLeast...(1 << 50)
+
+    /// What to say of a text that is no memory budget.
+    package static let memoryAdvice = "a number of bytes such as 268435456, 256M or 2G, 16M at least"
+
     /// What to say of a text that is not a pattern.
     package static let patternAdvice =
         "a channel pattern has parts of letters, digits and . _ ~ - joined by /; a part may be *, the last one **"

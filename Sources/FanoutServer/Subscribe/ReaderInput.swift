@@ -40,6 +40,10 @@ extension Engine {
     func resubscribe(_ slot: UInt32, _ text: Span<UInt8>) {
         do throws(SubscriptionFault) {
             guard let subscription = try Subscription.inLine(text) else { return }
+            try hub.checkLimits(subscription, at: delivery.connections[slot].listener)
+            guard hasMemory(for: subscription, at: delivery.connections[slot].listener) else {
+                return bye(slot, .overload)
+            }
             // What it has missed so far belongs to the old subscription, and is said before the new `$hello`.
             if delivery.connections[slot].flags.contains(.skipping) { endSkipping(slot) }
             hub.detach(slot)

@@ -1,5 +1,6 @@
 /// How a stream begins: `$hello`, what is missing, then the events.
 
+import Planted
 import Reactor
 import Wire
 
@@ -31,14 +32,15 @@ extension Engine {
             connection.pointee.flags.insert(.controlOff)
         }
         hub.attach(slot, subscription)
+        updateKernelPatience(slot)
         if !connection.pointee.flags.contains(.controlOff) {
             scratch.removeAll(keepingCapacity: true)
             appendOpening(slot, start, missing, saysGap: !subscription.failsOnGap)
             sayScratch(slot)
         }
         if missing != nil, subscription.failsOnGap { return bye(slot, .cursorGone, last: place(start)) }
-        if hub.hasEnded(subscription.patterns) { return bye(slot, .ended) }
         if missing != nil { metrics.gaps &+= 1 }
+        if hub.hasEnded(subscription.patterns) { return bye(slot, .ended) }
         scheduleKeepAlive(slot)
     }
 
@@ -78,7 +80,8 @@ extension Engine {
             guard cursor.seq <= hub.head else { return Missing(why: .ahead) }
             after = cursor.seq
         }
-        guard hub.newest(for: subscription) > after else { return nil }
+        let newest = hub.newest(for: subscription)
+        guard newest > after || isPlanted("resumeWithItsOwnPlace") && newest == after else { return nil }
         return Missing(
             why: .pruned, from: after + 1, to: hub.head, dropped: subscription.isEverything ? hub.head - after : nil)
     }

@@ -6,24 +6,25 @@ extension Engine {
     /// Turns a request into a stream, or answers why not.
     func subscribe(_ slot: UInt32, _ request: borrowing Request, _ fields: [HTTPResponse.Field]) {
         let head = request.head
-        var subscription = Subscription()
+        let subscription: Subscription
+        do throws(PublishFault) {
+            subscription = try self.subscription(slot, request)
+        } catch {
+            var body: [UInt8] = []
+            error.append(to: &body)
+            return respond(slot, status: error.status, body: body, keepAlive: head.keepAlive, fields: fields)
+        }
         do throws(HTTPFault) {
-            for pair in try QueryString.decodedPairs(request.headBytes, head.query) {
-                do throws(SubscriptionFault) {
-                    try subscription.set(pair.name, pair.value)
-                } catch {
-                    throw HTTPFault(status: 400, code: error.code, message: error.message)
-                }
-            }
-            if let lastEventID = request.text(head.lastEventID), !lastEventID.isEmpty {
-                subscription.setLastEventID(lastEventID)
-            }
             if subscription.failsOnGap, missing(subscription.start ?? .now, subscription) != nil {
                 throw HTTPFault(
                     status: 410, code: "cursor_gone",
                     message: "events after that place are gone, and on_gap=fail asked for an error")
             }
             let transport = try transport(request)
+            guard hasMemory(for: subscription, at: delivery.connections[slot].listener) else {
+                metrics.shed &+= 1
+                return shed(slot, request, .overload, fields)
+            }
             // 204 is what makes a browser's EventSource stop coming back.
             if transport == .sse, hub.hasEnded(subscription.patterns) {
                 return respondNoContent(slot, keepAlive: head.keepAlive, fields: fields)
@@ -46,6 +47,27 @@ extension Engine {
         } catch {
             respond(slot, keepAlive: head.keepAlive, fault: error, fields: fields)
         }
+    }
+
+    /// What the query and the `Last-Event-ID` header ask for.
+    private func subscription(_ slot: UInt32, _ request: borrowing Request) throws(PublishFault) -> Subscription {
+        var subscription = Subscription()
+        let pairs: [(name: [UInt8], value: [UInt8])]
+        do throws(HTTPFault) {
+            pairs = try QueryString.decodedPairs(request.headBytes, request.head.query)
+        } catch {
+            throw PublishFault(error)
+        }
+        do throws(SubscriptionFault) {
+            for pair in pairs { try subscription.set(pair.name, pair.value) }
+            try hub.checkLimits(subscription, at: delivery.connections[slot].listener)
+        } catch {
+            throw PublishFault(400, error.code.description, error.message)
+        }
+        if let lastEventID = request.text(request.head.lastEventID), !lastEventID.isEmpty {
+            subscription.setLastEventID(lastEventID)
+        }
+        return subscription
     }
 
     private func transport(_ request: borrowing Request) throws(HTTPFault) -> Transport {

@@ -5,7 +5,7 @@ import Wire
 /// Why a subscription was refused.
 struct SubscriptionFault: Error, Equatable {
     var code: StaticString
-    var message: StaticString
+    var message: String
 
     static func == (left: SubscriptionFault, right: SubscriptionFault) -> Bool {
         left.code.description == right.code.description
@@ -32,6 +32,17 @@ struct SubscriptionFault: Error, Equatable {
     static var badLag: SubscriptionFault {
         SubscriptionFault(code: "bad_on_lag", message: "on_lag is close or gap")
     }
+    static var badLagNumber: SubscriptionFault {
+        SubscriptionFault(
+            code: "bad_lag_limit",
+            message: "lag_events, lag_bytes and lag_ms are whole numbers, from 1 to what this reader would have anyway")
+    }
+    static func lagTooLarge(_ name: String, most: Int) -> SubscriptionFault {
+        SubscriptionFault(
+            code: "bad_lag_limit",
+            message:
+                "\(name) is at most \(most) here: a reader may only ask for less than its channels and listener give")
+    }
     static var badGap: SubscriptionFault {
         SubscriptionFault(code: "bad_on_gap", message: "on_gap is fail or report")
     }
@@ -41,10 +52,14 @@ struct SubscriptionFault: Error, Equatable {
     static var unknownName: SubscriptionFault {
         SubscriptionFault(
             code: "unknown_parameter",
-            message: "a subscription has channel, from, last_event_id, types, on_lag, on_gap and control")
+            message: """
+                a subscription has channel, from, last_event_id, types, on_lag, lag_events, lag_bytes, lag_ms, on_gap \
+                and control
+                """)
     }
     static var badSubscribe: SubscriptionFault {
-        SubscriptionFault(code: "bad_subscribe", message: "$subscribe is an object of strings and lists of strings")
+        SubscriptionFault(
+            code: "bad_subscribe", message: "$subscribe is an object of strings, numbers and lists of strings")
     }
 }
 
@@ -55,7 +70,8 @@ extension Subscription {
     /// Takes one name and its value; repeated `channel`s add up.
     mutating func set(_ name: [UInt8], _ value: [UInt8]) throws(SubscriptionFault) {
         let text = String(decoding: value, as: UTF8.self)
-        switch String(decoding: name, as: UTF8.self) {
+        let name = String(decoding: name, as: UTF8.self)
+        switch name {
         case "channel":
             guard let pattern = ChannelPattern(value.span) else { throw .badPattern }
             patterns.append(pattern)
@@ -68,6 +84,7 @@ extension Subscription {
         case "on_lag":
             guard let policy = Configuration.LagPolicy(rawValue: text) else { throw .badLag }
             onLag = policy
+        case "lag_events", "lag_bytes", "lag_ms": try lag.set(name, text)
         case "on_gap":
             guard text == "fail" || text == "report" else { throw .badGap }
             failsOnGap = text == "fail"
@@ -95,7 +112,8 @@ extension Subscription {
         }
     }
 
-    /// A subscription from the members of `$subscribe`: strings, and lists of strings for `channel` and `types`.
+    /// A subscription from the members of `$subscribe`: strings, lists of strings for `channel` and `types`, and
+    /// numbers where one is meant.
     init(_ object: JSONTree) throws(SubscriptionFault) {
         self.init()
         guard let members = object.members, object.repeatedMember == nil else { throw .badSubscribe }
@@ -108,7 +126,7 @@ extension Subscription {
                 values = [member.value]
             }
             for value in values {
-                guard let text = value.string else { throw .badSubscribe }
+                guard let text = value.string ?? number(value, member.name) else { throw .badSubscribe }
                 if member.name == "types", member.value.elements != nil {
                     types.append(Array(text.utf8))
                     guard types.count <= Self.namesMax else { throw .tooManyPatterns }
@@ -117,6 +135,12 @@ extension Subscription {
                 }
             }
         }
+    }
+
+    /// A number as it was written, for the names that take one.
+    private func number(_ value: JSONTree, _ name: String) -> String? {
+        guard case .number(let text) = value.value, LagWish.names.contains(name) else { return nil }
+        return text
     }
 
     /// Whether a line or message is `{"$subscribe":…}`, and what it says; nil if it is anything else.

@@ -41,7 +41,7 @@ extension Engine {
             guard noteInput(slot, max(1, Int(range.count))) else { return }
             takeText(slot, bytes.span.extracting(range.range), first: first, last: last)
         case .ping:
-            guard countControl(slot) else { return }
+            guard countControl(slot), hasRoomForPong(slot) else { return }
             scratch.removeAll(keepingCapacity: true)
             decoder.withControlPayload { WebSocketFrame.append(.pong, $0, to: &scratch) }
             sayScratch(slot)
@@ -67,11 +67,11 @@ extension Engine {
             return resubscribe(slot, piece)
         }
         let buffer = inputBuffer(of: slot)
-        inputs[buffer].body.append(bytes: piece)
+        guard mayKeep(slot, inputs.bodyGrowth(adding: piece.count, to: buffer)) else { return }
+        inputs.appendBody(piece, to: buffer)
         guard last else { return }
         connection.pointee.flags.insert(.firstSeen)
-        let message = inputs[buffer].body
-        inputs[buffer].body = []
+        let message = inputs.takeBody(buffer)
         resubscribe(slot, message.span)
     }
 
@@ -87,6 +87,19 @@ extension Engine {
         guard connection.pointee.controlCount > Limits.controlFramesPerSecond else { return true }
         bye(slot, .policy)
         return false
+    }
+
+    /// While a reader is behind, its limits bound what waits for it, pongs included. No event is queued for one that
+    /// skips, so it has no limits: if it goes on asking and takes no answer, it is told to go. O(runs that wait).
+    private func hasRoomForPong(_ slot: UInt32) -> Bool {
+        let connection = delivery.connections.records + Int(slot)
+        guard connection.pointee.flags.contains(.skipping) else { return true }
+        var waiting: UInt32 = 0
+        connection.pointee.ring.forEachFirst(runsMax: .max, bytesMax: .max, blocks: delivery.blocks) { run in
+            if delivery.log.segments[run.segment].chain == .control { waiting += run.count }
+        }
+        if waiting > shares.answersPendingBytes { bye(slot, .policy) }
+        return connection.pointee.isLive
     }
 
     /// A client that broke the protocol gets the close frame and nothing else.

@@ -131,9 +131,12 @@ final class HubModel {
         if total != readers.count { return "\(total) members, \(readers.count) subscribers" }
         for index in 0..<UInt32(hub.channels.count) {
             let channel = hub.channels[index]
-            let groups = (0..<channel.groups.count).map { channel.groups[$0] }
+            let list = hub.groups(of: index)
+            let groups = (0..<list.count).map { list[$0] }
             if Set(groups).count != groups.count { return "\(channel.name) has a group twice: \(groups)" }
-            let expected = live.filter { hub.subscriptions[$0].reads(channel.name) }
+            let expected = live.filter { group in
+                hub.subscriptions[group].patternsOrEverything.contains { $0.matches(channel.name) }
+            }
             if Set(groups) != expected { return "\(channel.name) has groups \(groups), not \(expected)" }
             let readers = readers.values.count {
                 Self.wants(

@@ -26,7 +26,7 @@ final class SimulatedServer {
     private let turnsMax = 20_000
 
     init(
-        seed: UInt64 = 1, pipeBytes: Int = 65_536, faults: SimulatedFaults = .none,
+        seed: UInt64 = 1, pipeBytes: Int = 65_536, socketsMax: Int = 2048, faults: SimulatedFaults = .none,
         _ configure: (inout Configuration) -> Void = { _ in }
     ) throws {
         var limits = SimulatedKernel.Limits()
@@ -34,7 +34,7 @@ final class SimulatedServer {
         kernel = SimulatedKernel(seed: seed, faults: faults, limits: limits)
         var loopConfiguration = LoopConfiguration()
         loopConfiguration.backend = .simulated(kernel)
-        loopConfiguration.socketsMax = 2048
+        loopConfiguration.socketsMax = socketsMax
         let loop = try EventLoop(loopConfiguration)
         self.loop = loop
         var configuration = Configuration()
@@ -90,8 +90,8 @@ final class SimulatedServer {
         }
     }
 
-    func connect(_ address: SocketAddress = http) throws -> SimulatedClient {
-        SimulatedClient(self, try #require(kernel.connect(to: address)))
+    func connect(_ address: SocketAddress = http, from identity: PeerIdentity? = nil) throws -> SimulatedClient {
+        SimulatedClient(self, try #require(kernel.connect(to: address, from: identity)))
     }
 
     /// Publishes past all sockets. Returns the event's number.
@@ -104,11 +104,18 @@ final class SimulatedServer {
         return try engine.publishStaged(to: .channel(index)).last
     }
 
-    /// The one sample of that name and labels in `/metrics`.
-    func metric(_ name: String) -> UInt64? {
+    /// The sum of the samples of that name, and of those labels where they are given, in `/metrics`; nil if there are
+    /// none.
+    func metric(_ name: String, _ labels: String = "") -> UInt64? {
         let text = String(decoding: engine.metricsText(), as: UTF8.self)
-        let line = text.split(separator: "\n").first { $0.hasPrefix(name + " ") }
-        return line.flatMap { UInt64($0.dropFirst(name.utf8.count + 1)) }
+        let values = text.split(separator: "\n").compactMap { line -> UInt64? in
+            guard let space = line.lastIndex(of: " ") else { return nil }
+            let sample = line[..<space]
+            guard labels.isEmpty ? sample == name || sample.hasPrefix(name + "{") : sample == "\(name){\(labels)}"
+            else { return nil }
+            return UInt64(line[space...].dropFirst())
+        }
+        return values.isEmpty ? nil : values.reduce(0, +)
     }
 
     /// Everything has come home: no connection, no bytes, no reference, no input.

@@ -1,0 +1,90 @@
+/// The formula of the server's memory: what it can come to, as numbers that EVENTS.md publishes and tests hold it to.
+
+import Reactor
+import Wire
+
+/// Bounds, as pure functions. Everything that varies is counted in `MemoryHeld`; what is here is what it is counted by,
+/// and what comes on top.
+///
+/// ```
+///  heap   <= baseBytes + connections x connectionBytes + max_memory + turnBytes
+///  kernel <= connections x (2 x SO_SNDBUF + receive buffer)
+/// ```
+enum MemoryFormula {
+    /// The program itself, its rings and receive buffers, the pool of free segments (8 MiB with their marks), the area
+    /// in which a batch is checked, what is remembered of who reads which channel (4 MiB), and what the allocator may
+    /// keep of what was freed (16 MiB).
+    static let baseBytes = 44 << 20
+    /// What one connection can cost beside what is counted: its records in both tables, its first input buffer, its
+    /// first block of runs, its places in lists, and what it is told in the turn in which it comes.
+    static let connectionBytes = 4 << 10
+    /// What one turn can add before the budget is looked at again: events of 1.5 MiB in three formats in segments that
+    /// are half full, their marks, runs for 524,288 deliveries and a batch, and the copies of a body.
+    static let turnBytes = 32 << 20
+    /// The least that `max_memory` may be.
+    static let memoryLeast = 16 << 20
+    /// The default where a quarter of the machine, or of the process's cgroup, is less.
+    static let memoryDefaultLeast = 64 << 20
+
+    /// Input, subscriptions and channels get a quarter each at most; whatever waits for readers has the rest.
+    static func share(of memoryMax: Int) -> Int { memoryMax / 4 }
+
+    /// The most that the process's own memory can come to.
+    static func heapBytesMax(connections: Int, memoryMax: Int) -> Int {
+        baseBytes + connections * connectionBytes + memoryMax + turnBytes
+    }
+
+    /// The most that the kernel can hold for TCP connections and for those on unix sockets. On TCP that is what is sent
+    /// and what is received; on unix sockets what a peer writes is charged to that peer.
+    static func kernelBytesMax(tcp: Int, unix: Int) -> Int {
+        tcp * 2 * (Engine.sendBufferTCPBytes + Engine.receiveBufferTCPBytes) + unix * 2 * Engine.sendBufferUnixBytes
+    }
+
+    /// The most that can wait for one subscriber: a reader that goes on reading is kept up to twice its limit, and what
+    /// one turn brings is judged at its end.
+    static func ringBytesMax(limitBytes: Int, turnBytes: Int = turnBytes) -> Int {
+        let (twice, overflows) = limitBytes.multipliedReportingOverflow(by: 2)
+        return overflows ? .max : twice + turnBytes
+    }
+
+    // MARK: What things cost
+
+    /// An array's own bytes and what the allocator adds.
+    private static let arrayBytes = 48
+
+    /// A channel: its record (in a table that is copied to grow), its name, its place among the names.
+    static func channelBytes(_ name: ChannelName) -> Int {
+        3 * MemoryLayout<Channel>.stride + 64 + arrayBytes + name.bytes.count
+    }
+
+    /// A list of all channels, while it is made and copied into an answer.
+    static func channelListBytesMax(_ channels: borrowing ChannelTable) -> Int {
+        3 * (channels.nameBytes + channels.count * 128) + channels.count * 8
+    }
+
+    /// A group of subscribers that want the same, but for its members.
+    static func groupBytes(_ group: SubscriberGroup) -> Int {
+        var bytes = groupFixedBytes + group.key.count + group.discriminator.count
+        for pattern in group.patternsOrEverything { bytes += patternBytes(pattern) }
+        for type in group.types { bytes += arrayBytes + type.count }
+        return bytes
+    }
+
+    /// The most that a subscription can cost: as a group of its own.
+    static func groupBytesMax(_ subscription: Subscription) -> Int {
+        // The key names everything a second time.
+        var bytes = groupFixedBytes + 256 + patternBytes(.everything)
+        for pattern in subscription.patterns { bytes += patternBytes(pattern) + pattern.bytes.count + 1 }
+        for type in subscription.types { bytes += arrayBytes + 2 * type.count + 24 }
+        return bytes + SlotList.capacityMin * MemoryLayout<UInt32>.stride
+    }
+
+    private static var groupFixedBytes: Int {
+        3 * MemoryLayout<SubscriberGroup>.stride + 3 * arrayBytes + 64
+    }
+
+    /// A pattern, and its place in the index.
+    private static func patternBytes(_ pattern: ChannelPattern) -> Int {
+        arrayBytes + pattern.bytes.count + PatternIndex.bytesMax(pattern)
+    }
+}
