@@ -1,6 +1,7 @@
 """Fixtures: servers on both I/O backends, each with its own runtime directory, each of which must end cleanly."""
 
 import itertools
+import signal
 import tempfile
 from pathlib import Path
 
@@ -8,8 +9,13 @@ import pytest
 
 import program
 import readers
+from streams import ByteStream
 
 _numbers = itertools.count(1)
+
+# What a script runs in the background has SIGINT ignored, and so would have every server that it starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -78,6 +84,8 @@ def start_server(request):
         return started[-1]
 
     yield start
+    # A server that stops gives those who do not leave two seconds: here it would be two seconds of each test.
+    ByteStream.close_all()
     try:
         for server in started:
             if server.is_running():

@@ -1,5 +1,6 @@
 """Streams read to their ends, many at a time and as fast as they come; looked at only afterwards, then strictly."""
 
+import contextlib
 import json
 import selectors
 import socket
@@ -14,6 +15,9 @@ from streams import DEADLINE_S, ByteStream, Ended, wait_until
 
 # One of each kind: what is over http.socket is the same as over TCP.
 TRANSPORTS = ["unix", "tcp", "http-jsonl", "sse", "websocket"]
+
+# A configuration under which nobody is a laggard: for tests whose own readers may be late, and do not ask about that.
+PATIENT = {"channels": {"**": {"limits": {"events": 1_000_000, "bytes": 1 << 29, "age_ms": 60_000}}}}
 
 
 class Replay:
@@ -91,16 +95,23 @@ class Collector:
                     if received:
                         self.data[key.data] += received
                     else:
+                        # As every client does: a server that stops waits for it.
                         selector.unregister(key.fileobj)
+                        with contextlib.suppress(OSError):
+                            key.fileobj.shutdown(socket.SHUT_WR)
 
     def wait_for(self, text):
         """Waits until this is among the last things that every stream has carried."""
         wait_until(lambda: all(text in data[-20_000:] for data in self.data.values()), f"{text!r} on every stream")
 
-    def endings(self):
-        """Waits until every stream has ended; what each of them was."""
+    def join(self):
+        """Waits until every stream has ended."""
         self._thread.join(DEADLINE_S)
         assert not self._thread.is_alive(), "a stream did not end"
+
+    def endings(self):
+        """Waits until every stream has ended; what each of them was."""
+        self.join()
         return {name: self._ending(name, reader) for name, reader in self.readers.items()}
 
     def _ending(self, name, reader):

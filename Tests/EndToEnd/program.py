@@ -165,7 +165,9 @@ class Server(Process):
         """A figure of `/metrics`: the sum of the samples that have this name and these labels."""
         wanted = [f'{label}="{value}"' for label, value in labels.items()]
         total = 0.0
-        for line in self.get("/metrics").body.decode().splitlines():
+        text = self.get("/metrics").body.decode()
+        assert f"\n# TYPE {name} " in text, f"no figure has the name {name}"
+        for line in text.splitlines():
             sample, _, value = line.rpartition(" ")
             if sample.partition("{")[0] == name and all(pair in sample for pair in wanted):
                 total += float(value)

@@ -5,6 +5,7 @@ import json
 import socket
 import threading
 import time
+import weakref
 
 # What any single wait may take. Generous: it only ends a test that has already failed.
 DEADLINE_S = 30.0
@@ -17,14 +18,18 @@ class Ended(Exception):
 class ByteStream:
     """A connected socket, read by delimiter or by count."""
 
+    _in_use = weakref.WeakSet()
+
     def __init__(self, connected):
+        self._in_use.add(self)
         self.socket = connected
         self.socket.settimeout(DEADLINE_S)
         self.pending = b""
 
     @classmethod
-    def tcp(cls, port):
-        connected = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S)
+    def tcp(cls, port, source=None):
+        address = ("127.0.0.1", port)
+        connected = socket.create_connection(address, timeout=DEADLINE_S, source_address=source and (source, 0))
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return cls(connected)
 
@@ -78,6 +83,12 @@ class ByteStream:
 
     def close(self):
         self.socket.close()
+
+    @classmethod
+    def close_all(cls):
+        """Closes what a test has left open."""
+        for stream in list(cls._in_use):
+            stream.close()
 
     def _more(self):
         received = self.socket.recv(1 << 16)

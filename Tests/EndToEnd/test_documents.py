@@ -35,6 +35,7 @@ PICTURES = {"text"}
 PLACEHOLDERS = {
     "<ms>": r"[0-9]+",
     "<pid>": r"[0-9]+",
+    "<n>": r"[0-9]+",
     "<date>": r"[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT",
     "<time>": r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z",
     "<backend>": r"(?:io_uring|epoll) \([^)]*\)",
@@ -216,7 +217,8 @@ class Terminal:
     def get(self, target):
         request = http1.request("GET", target, {"Connection": "close"})
         self.asked += len(request)
-        with ByteStream.tcp(self.http_port) as stream:
+        # From an address that no command has: where an address may have one connection, this must not be it.
+        with ByteStream.tcp(self.http_port, source="127.0.0.2") as stream:
             stream.send(request)
             return http1.read_response(stream)
 

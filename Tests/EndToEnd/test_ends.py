@@ -122,6 +122,19 @@ def test_a_stop_under_load_cuts_no_event_and_names_the_last_one(io, start_server
         assert not ending.was_reset, name
 
 
+def test_a_server_does_not_wait_for_readers_who_stay(start_server):
+    """They take nothing and close nothing; both backends at once, as each waits for its five seconds."""
+    backends = ["epoll"] if program.io_uring_refusal() else ["io_uring", "epoll"]
+    servers = [start_server(io=io) for io in backends]
+    stayed = [{transport: greeted(server, transport) for transport in TRANSPORTS} for server in servers]
+    for server in servers:
+        server.signal(signal.SIGTERM)
+    for server, readers in zip(servers, stayed, strict=True):
+        server.check_stopped()
+        for transport, ending in Collector(readers).endings().items():
+            check_bye(transport, ending, 1001, "shutdown", comes_back=True)
+
+
 def test_fifty_readers_are_not_told_to_come_back_at_once(io, start_server):
     server = start_server()
     readers = {f"{transport} {copy}": greeted(server, transport) for transport in TRANSPORTS for copy in range(10)}
@@ -305,6 +318,23 @@ def test_sse_is_shed_so_that_a_browser_comes_back(full):
     assert len(set(times)) > 3, times
 
 
+def test_who_wants_no_control_records_is_shed_without_one(full):
+    """The end of the stream is then the only sign, and still no status on which an EventSource gives up."""
+    server, _, _ = full
+    response = server.get("/v1/events?control=off", {"Accept": "text/event-stream"})
+    assert (response.status, response.body) == (200, b"")
+    assert response.header("content-type") == "text/event-stream"
+
+
+def test_only_a_subscription_is_shed_by_a_stream(full):
+    """A page that looks for channels, and a WebSocket, get a status that says what is wrong."""
+    server, _, _ = full
+    accept = {"Accept": "text/event-stream, */*"}
+    for target, headers in (("/v1/channels", accept), ("/", accept), ("/v1/events", {**upgrade_headers(), **accept})):
+        response = server.get(target, headers)
+        assert response.status == 503 and response.error_code() == "overload", (target, response)
+
+
 @pytest.mark.parametrize("transport", ["unix", "tcp"])
 def test_a_line_reader_is_shed_with_a_bye(full, transport):
     server, _, _ = full
@@ -337,6 +367,64 @@ def test_a_full_server_says_how_it_is_hurts_nobody_and_has_a_place_again(full):
 
 
 # 4408, 4410
+
+
+@pytest.mark.parametrize("transport", ["unix", "tcp", "websocket"])
+def test_a_place_that_is_gone_is_4410_with_that_place_in_it(server, transport):
+    """On a stream that has begun already; `last` is where the reader was, for it was sent nothing since."""
+    server.publish("{}")
+    reader = greeted(server, transport)
+    place = f"{reader.greeting['epoch']}-0"
+    reader.subscribe(from_=place, on_gap="fail")
+    ending = read_to_end(reader)
+    assert [record["type"] for record in ending.objects] == ["$hello"], transport
+    check_bye(transport, ending, 4410, "cursor_gone", place, comes_back=True)
+
+
+@pytest.mark.parametrize("transport", ["http-jsonl", "sse", "websocket"])
+def test_a_place_that_is_gone_is_410_before_the_stream(server, transport):
+    cursor = server.publish("{}")["cursor"]
+    target = f"/v1/events?on_gap=fail&from={cursor.split('-')[0]}-0"
+    headers = {
+        "http-jsonl": {"Accept": program.NDJSON},
+        "sse": {"Accept": "text/event-stream"},
+        "websocket": upgrade_headers(),
+    }[transport]
+    response = server.get(target, headers)
+    assert (response.status, response.error_code()) == (410, "cursor_gone")
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("code", [1000, 1001, 1008])
+def test_who_wants_no_control_records_gets_no_bye_either(io, start_server, transport, code):
+    """The stream ends behind the last whole event; on a WebSocket the close frame says the code, being no record."""
+    server = start_server()
+    server.publish("{}", channel="a")
+    with contextlib.ExitStack() as opened:
+        if transport in ("unix", "tcp"):
+            reader = opened.enter_context(open_reader(server, transport))
+            reader.next_control("$hello")
+            reader.subscribe(channel=["a"], control="off")
+        else:
+            reader = opened.enter_context(open_reader(server, transport, channel=["a"], control="off"))
+        wait_until(lambda: server.publish('{"n":1}', channel="a")["subscribers"] == 1, "the subscription")
+        if code == 1000:
+            delete(server, "a")
+        elif code == 1001:
+            server.signal(signal.SIGTERM)
+        else:
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                for _ in range(WRITTEN_BYTES_MAX // 1_000 + 2):
+                    if transport == "websocket":
+                        reader.connection.send(TEXT, b"x" * 1_000)
+                    else:
+                        reader.stream.send(b"x" * 999 + b"\n")
+        ending = read_to_end(reader)
+        assert ending.bye is None and ending.controls("$gap") == []
+        assert {event.get("n") for event in ending.events()} == {1}
+        assert ending.close_code == (code if transport == "websocket" else None)
+    if code == 1001:
+        server.check_stopped()
 
 
 def test_a_missing_pong_is_4408(io, start_server):

@@ -1,8 +1,9 @@
 """An events socket for a daemon that has sessions: what the tests of such a daemon's own socket pin, through fanout.
 
 A small daemon keeps a table of sessions and says each change under the table's lock, on an ingest socket whose channel
-leaves its bytes alone. Not here: a snapshot before the changes, and what was there before a reader came being in it.
-Both need state (`from=snapshot`), which this version does not have.
+leaves its bytes alone. The snapshot that a newcomer begins with is the daemon's own event, said under the same lock when
+somebody has come: no change can get between it and the changes that follow. A daemon that would rather answer than
+publish it gives its table with the `seq` of the last ack, and the newcomer drops what is not newer.
 """
 
 import json
@@ -21,6 +22,7 @@ from streams import ByteStream, Ended, wait_until
 CREATED, ATTACHED, DETACHED, REMOVED = (
     f"session.{change}" for change in ("created", "attached", "detached", "removed")
 )
+SNAPSHOT = "snapshot"
 RULES = {"channels": {"**": {"stamp": []}}}
 
 
@@ -34,9 +36,17 @@ class Sessions:
         self.said = []
 
     def _say(self, kind, name, **more):
-        line = json.dumps({"type": kind, "name": name, **more}, separators=(",", ":"))
+        self._write({"type": kind, "name": name, **more})
+
+    def _write(self, event):
+        line = json.dumps(event, separators=(",", ":"))
         self.said.append(line)
         self.stream.send(line.encode() + b"\n")
+
+    def publish_snapshot(self):
+        """Somebody has come: the whole table as one event, in the place that it has among the changes."""
+        with self.lock:
+            self._write({"type": SNAPSHOT, "sessions": dict(self.attached)})
 
     def create(self, name):
         """Puts a session of this name in the place of the one that has it."""
@@ -90,6 +100,131 @@ def said_nothing_more(reader, sessions):
     """What is said next comes next."""
     sessions.create("marker")
     assert reader.next().json() == {"type": CREATED, "name": "marker"}
+
+
+class Mirror:
+    """A user interface: the table as the events say it is, from the first snapshot on."""
+
+    def __init__(self):
+        self.table = None
+
+    def take(self, event):
+        kind = event["type"]
+        if kind == SNAPSHOT:
+            assert self.table in (None, event["sessions"]), "a snapshot for somebody else says what is known already"
+            self.table = dict(event["sessions"])
+        elif self.table is None:
+            pass  # What was said before the snapshot is in it.
+        elif kind == CREATED:
+            assert event["name"] not in self.table
+            self.table[event["name"]] = False
+        elif kind == REMOVED:
+            del self.table[event["name"]]
+        else:
+            assert self.table[event["name"]] is (kind == DETACHED)
+            self.table[event["name"]] = kind == ATTACHED
+
+
+def test_a_snapshot_comes_first_and_then_each_change(daemon):
+    server, sessions = daemon
+    with subscribe(server) as reader:
+        sessions.publish_snapshot()
+        sessions.create("a")
+        sessions.attach("a")
+        sessions.remove("a", "killed")
+        assert reader.next().json() == {"type": SNAPSHOT, "sessions": {}}
+        assert kinds(reader, 3) == ["created", "attached", "removed"]
+        said_nothing_more(reader, sessions)
+
+
+def test_the_snapshot_has_what_was_there_already(daemon):
+    server, sessions = daemon
+    sessions.create("gone")
+    sessions.create("idle")
+    sessions.create("busy")
+    sessions.attach("busy")
+    sessions.remove("gone", "exited")
+    wait_until(lambda: server.metric("fanout_head_seq") == len(sessions.said), "the past to be over")
+    with subscribe(server) as reader:
+        sessions.publish_snapshot()
+        assert reader.next().json() == {"type": SNAPSHOT, "sessions": {"idle": False, "busy": True}}
+        sessions.detach("busy")
+        assert kinds(reader, 1) == ["detached"]
+        said_nothing_more(reader, sessions)
+
+
+def change_at_random(sessions, seed, count):
+    dice = random.Random(seed)
+    for _ in range(count):
+        name = f"s{dice.randrange(5)}"
+        dice.choice([sessions.create, sessions.attach, sessions.detach, lambda name: sessions.remove(name, "exited")])(
+            name
+        )
+
+
+def test_no_change_gets_between_a_snapshot_and_what_follows_it(daemon):
+    """Newcomers while four threads change the table: each builds the same table, whenever it came."""
+    server, sessions = daemon
+    workers = [threading.Thread(target=change_at_random, args=(sessions, seed, 400)) for seed in range(4)]
+    newcomers = {}
+    for thread in workers:
+        thread.start()
+    for number in range(12):
+        newcomers[number] = subscribe(server)
+        sessions.publish_snapshot()
+    collector = Collector(newcomers)
+    for thread in workers:
+        thread.join()
+    wait_until(lambda: server.metric("fanout_head_seq") == len(sessions.said), "every change to be published")
+    server.stop()
+    for number, ending in collector.endings().items():
+        mirror = Mirror()
+        for event in ending.events():
+            mirror.take(event)
+        assert mirror.table == sessions.attached, number
+
+
+class AnsweringSessions(Sessions):
+    """Such a daemon that answers questions: each change is acked under the lock, so its table has a `seq`."""
+
+    def __init__(self, path):
+        super().__init__(path)
+        self.seq = 0
+        self.stream.send(b'{"$ack":true}\n')
+
+    def _write(self, event):
+        super()._write(event)
+        self.seq = json.loads(self.stream.until(b"\n"))["seq"]
+
+    def snapshot(self):
+        with self.lock:
+            return self.seq, dict(self.attached)
+
+
+def test_a_snapshot_that_is_asked_for_fits_the_stream_by_its_seq(io, start_server):
+    """Subscribe, ask, drop what is not newer: the way of a page that paints from an answer."""
+    server = start_server("--channel", "sessions")
+    sessions = AnsweringSessions(server.channel_socket("sessions"))
+    workers = [threading.Thread(target=change_at_random, args=(sessions, seed, 150)) for seed in range(4)]
+    readers, snapshots = {}, {}
+    for thread in workers:
+        thread.start()
+    for number in range(8):
+        readers[number] = subscribe(server)
+        snapshots[number] = sessions.snapshot()
+    collector = Collector(readers)
+    for thread in workers:
+        thread.join()
+    server.stop()
+    for number, ending in collector.endings().items():
+        seq, table = snapshots[number]
+        mirror = Mirror()
+        mirror.take({"type": SNAPSHOT, "sessions": table})
+        for event in ending.events():
+            if event["seq"] > seq:
+                mirror.take(event)
+        assert mirror.table == sessions.attached, number
+    sessions.stream.close()
 
 
 def test_a_session_is_followed_from_its_start_to_its_end(daemon):
@@ -196,15 +331,7 @@ def test_the_order_on_the_wire_is_the_order_of_causes(daemon):
     late = {}
     collector = Collector(early)
 
-    def work(seed):
-        dice = random.Random(seed)
-        for _ in range(150):
-            name = f"s{dice.randrange(5)}"
-            dice.choice(
-                [sessions.create, sessions.attach, sessions.detach, lambda name: sessions.remove(name, "exited")]
-            )(name)
-
-    workers = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+    workers = [threading.Thread(target=change_at_random, args=(sessions, seed, 150)) for seed in range(4)]
     for thread in workers:
         thread.start()
     for number in range(3):
@@ -238,7 +365,12 @@ def test_tail_prints_each_change_at_once(daemon, start):
     """As such a daemon's own `events` command does, for `| jq`."""
     server, sessions = daemon
     tail = start("tail", server.events_socket)
-    wait_until(lambda: server.metric("fanout_connections", transport="jsonl_unix") == 1, "tail to subscribe")
+
+    def is_printed():
+        sessions.create("before")
+        return tail.stdout.text()
+
+    wait_until(is_printed, "tail to print")
     for name in ("a", "b"):
         sessions.create(name)
         assert tail.stdout.wait_for_event(type=CREATED, name=name) == {"type": CREATED, "name": name}

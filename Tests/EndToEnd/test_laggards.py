@@ -23,6 +23,12 @@ from rfc6455 import PING
 from streams import DEADLINE_S, wait_until
 
 UNBOUNDED = {"events": 10_000_000, "bytes": 1 << 30, "age_ms": 600_000}
+UPGRADE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+}
 TIGHT = {"events": 200, "bytes": 262_144, "age_ms": 60_000}
 
 
@@ -229,11 +235,80 @@ def test_a_limit_says_how_much_is_accepted(io, start_server, tmp_path):
         check_bye(transport, ending, 1001, "shutdown", comes_back=True)
 
 
+def test_each_listener_may_have_limits_of_its_own(io, start_server, tmp_path):
+    """Readers stop in the same way on all of them, and each is judged by the one limit of its listener."""
+    listeners = {"http": {"events": 100}, "jsonl": {"bytes": 300_000}, "events": {"age_ms": 1_500}}
+    named = {name: {"limits": limits} for name, limits in listeners.items()}
+    server = start_server(*program.configured(tmp_path, {"limits": UNBOUNDED, "listeners": named}))
+    stopped = {transport: open_with_small_buffer(server, transport) for transport in TRANSPORTS}
+    unlimited = greeted(server, "http.socket-sse")
+    for _ in range(15):
+        server.publish_batch(lines(40, 4_000))
+    wait_until(lambda: server.metric("fanout_laggards_total") == 5, "every limit to be noticed")
+    reasons = {
+        ("events", "jsonl_http"): 1,
+        ("events", "sse"): 1,
+        ("events", "websocket"): 1,
+        ("bytes", "jsonl_tcp"): 1,
+        ("age", "jsonl_unix"): 1,
+    }
+    for (reason, transport), count in reasons.items():
+        assert server.metric("fanout_laggards_total", reason=reason, transport=transport) == count, (reason, transport)
+    final = server.publish('{"late":true}')["seq"]
+    collector = Collector(stopped)
+    whole = Collector({"": unlimited})
+    whole.wait_for(b'"late"')
+    server.stop()
+    for transport, ending in collector.endings().items():
+        assert not any("late" in event for event in ending.events()), transport
+        check_bye(transport, ending, 4008, "slow", last_cursor(stopped[transport], ending), comes_back=True)
+    assert whole.endings()[""].seqs() == list(range(1, final + 1))
+
+
+@pytest.mark.parametrize("limit", [{"lag_events": 50}, {"lag_bytes": 200_000}, {"lag_ms": 1_000}], ids=str)
+def test_a_reader_may_ask_for_less_on_every_transport(io, start_server, tmp_path, limit):
+    server = start_server(*program.configured(tmp_path, {"limits": UNBOUNDED}))
+    asking = {transport: open_with_small_buffer(server, transport, **limit) for transport in TRANSPORTS}
+    others = {transport: open_with_small_buffer(server, transport) for transport in TRANSPORTS}
+    for _ in range(15):
+        server.publish_batch(lines(40, 4_000))
+    wait_until(lambda: server.metric("fanout_laggards_total") == len(asking), "the smaller limits to be noticed")
+    reason = {"lag_events": "events", "lag_bytes": "bytes", "lag_ms": "age"}[next(iter(limit))]
+    assert server.metric("fanout_laggards_total", reason=reason) == len(asking)
+    final = server.publish('{"late":true}')["seq"]
+    cut, kept = Collector(asking), Collector(others)
+    kept.wait_for(b'"late"')
+    server.stop()
+    for transport, ending in cut.endings().items():
+        check_bye(transport, ending, 4008, "slow", last_cursor(asking[transport], ending), comes_back=True)
+    for transport, ending in kept.endings().items():
+        assert ending.seqs() == list(range(1, final + 1)), f"{transport}: hurt by its neighbour's limits"
+
+
+def test_nobody_may_ask_for_more(io, start_server, tmp_path):
+    limits = {"events": 100, "bytes": 5_000, "age_ms": 3_000}
+    server = start_server(*program.configured(tmp_path, {"limits": limits}))
+    for name, most in {"lag_events": 100, "lag_bytes": 5_000, "lag_ms": 3_000}.items():
+        greeted(server, "sse", **{name: most}).close()
+        for headers in ({"Accept": "application/x-ndjson"}, {"Accept": "text/event-stream"}, UPGRADE):
+            response = server.get(f"/v1/events?{name}={most + 1}", headers)
+            assert response.status == 400, response
+            assert response.json()["error"]["code"] == "bad_lag_limit", response
+            assert f"{name} is at most {most} here" in response.json()["error"]["message"], response
+        for transport in ("unix", "tcp", "websocket"):
+            for value in (most + 1, str(most + 1), 0, -1, 1.5, "x"):
+                reader = greeted(server, transport)
+                reader.subscribe(**{name: value})
+                check_bye(transport, read_to_end(reader), 1008, "bad_lag_limit")
+    # Of those that come within a second the operator reads the first, and how many more there were.
+    assert "a $subscribe was refused: bad_lag_limit: lag_events is at most 100 here" in server.stderr.text()
+
+
 # Readers that read
 
 
-def crawl(reader, bytes_at_once, pause_s, until):
-    """Reads a little, waits a little, until this is in the stream or it has ended."""
+def crawl(reader, bytes_at_once, pause_s, until, slow=lambda: True):
+    """Reads a little, waits a little (as long as it is slow), until this is in the stream or it has ended."""
     received = bytearray(reader.stream.pending)
     connected = reader.stream.socket
     while until not in received[-8_000:]:
@@ -245,7 +320,8 @@ def crawl(reader, bytes_at_once, pause_s, until):
         if not more:
             break
         received += more
-        pause(pause_s)
+        if slow():
+            pause(pause_s)
     reader.stream.pending = bytes(received)
 
 
@@ -277,16 +353,39 @@ def test_reading_is_not_enough_when_the_oldest_byte_is_too_old(io, start_server,
     readers = {transport: open_with_small_buffer(server, transport) for transport in TRANSPORTS}
     for _ in range(4):
         server.publish_batch(lines(900, 1_000))
-    crawling = [threading.Thread(target=crawl, args=(reader, 1_000, 0.01, b"$bye")) for reader in readers.values()]
+    noticed = threading.Event()
+    how = (1_000, 0.01, b"$bye", lambda: not noticed.is_set())
+    crawling = [threading.Thread(target=crawl, args=(reader, *how)) for reader in readers.values()]
     for thread in crawling:
         thread.start()
     wait_until(lambda: server.metric("fanout_laggards_total") == len(readers), "the age to be noticed")
+    # They go on for a while, so that a reset before `$bye` would be seen.
+    pause(1)
+    noticed.set()
     for thread in crawling:
         thread.join(2 * DEADLINE_S)
     reset = [transport for transport, reader in readers.items() if hasattr(reader, "was_reset")]
     assert reset == [], "reset while they were reading, before their $bye"
     for transport, ending in Collector(readers).endings().items():
         check_bye(transport, ending, 4008, "slow", last_cursor(readers[transport], ending), comes_back=True)
+
+
+def test_a_server_that_stood_still_blames_nobody_for_it(io, start_server, tmp_path):
+    """It is stopped for longer than the age limit, with much waiting for readers who then take all that there is."""
+    server = start_server(*program.configured(tmp_path, limited({**UNBOUNDED, "age_ms": 3_000})))
+    readers = {transport: open_with_small_buffer(server, transport) for transport in TRANSPORTS}
+    for _ in range(20):
+        server.publish_batch(lines(40, 4_000))
+    server.signal(signal.SIGSTOP)
+    collector = Collector(readers)
+    pause(4)
+    server.signal(signal.SIGCONT)
+    final = server.publish('{"late":true}')["seq"]
+    collector.wait_for(b'"late"')
+    server.stop()
+    for transport, ending in collector.endings().items():
+        assert ending.seqs() == list(range(1, final + 1)), transport
+        check_bye(transport, ending, 1001, "shutdown", comes_back=True)
 
 
 @pytest.mark.parametrize("way", ["ingest", "batches"])

@@ -11,6 +11,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 import program
+from endings import lines, open_with_small_buffer
 from streams import DEADLINE_S
 
 CHROMIUM = shutil.which("chromium")
@@ -263,6 +264,18 @@ def test_the_panel_says_what_the_server_is_doing(page):
     shown = page.wait(lambda: (text := page.find("#server").text) and "sse" in text and text, "the panel")
     for fact in ["backend", "uptime", "connections", "events in", "deliveries", "bytes out"]:
         assert fact in shown
+
+
+def test_the_panel_names_who_is_behind_and_nobody_else(page):
+    page.open()
+    page.wait(lambda: "sse" in page.find("#server").text, "the panel")
+    assert not page.find("#behind").is_displayed()
+    with open_with_small_buffer(page.server, "tcp", 4096, channel=["big"]) as stopped:
+        page.server.publish_batch(lines(300, 3_000), channel="big")
+        shown = page.wait(lambda: page.find("#behind").text, "somebody to be behind")
+        assert "{}:{}".format(*stopped.stream.socket.getsockname()) in shown
+        assert "jsonl_tcp · big · " in shown and " events" in shown
+    page.wait(lambda: not page.find("#behind").is_displayed(), "nobody to be behind")
 
 
 def test_the_colours_follow_the_system_until_they_are_chosen(page):

@@ -12,11 +12,6 @@ import program
 from streams import ByteStream, wait_until
 
 
-def metric(server, name):
-    text = server.get("/metrics").body.decode()
-    return sum(int(line.split()[1]) for line in text.splitlines() if line.split(" ")[0] == name)
-
-
 def lines_until(stream, member, value):
     """The objects up to and including the one whose member has this value."""
     objects = []
@@ -107,7 +102,7 @@ def test_a_reader_that_stops_is_noticed_by_age_alone(own, policy):
         stream.until(b"\n")
         for _ in range(60):
             assert server.publish(json.dumps({"pad": "x" * 4000}))["subscribers"] == 1
-        wait_until(lambda: metric(server, "fanout_laggards_total") == 1, "the reader to be cut")
+        wait_until(lambda: server.metric("fanout_laggards_total") == 1, "the reader to be cut")
         if policy == "close":
             assert json.loads(stream.rest().splitlines()[-1])["code"] == 4008
         else:
@@ -122,7 +117,7 @@ def test_a_reader_that_subscribes_anew_while_it_skips_is_told_of_everything_miss
         stream.until(b"\n")
         for _ in range(120):
             server.publish(json.dumps({"pad": "x" * 4000}))
-        wait_until(lambda: metric(server, "fanout_laggards_total") == 1, "the reader to be skipping")
+        wait_until(lambda: server.metric("fanout_laggards_total") == 1, "the reader to be skipping")
         stream.send(b'{"$subscribe":{"channel":["other"]}}\n')
         wait_until(lambda: channel_subscribers(server, "events") == 0, "the new subscription")
         records = lines_until(stream, "type", "$gap")
@@ -152,6 +147,8 @@ def test_declaring_channels_without_end_leaves_descriptors_for_readers(own):
             if response.status != 201:
                 break
         assert response.status == 503 and response.error_code() == "too_many_sockets"
+        names = [channel["channel"] for channel in server.get("/v1/channels").json()["channels"]]
+        assert f"many/{number}" not in names and f"many/{number - 1}" in names, "what is refused is not made"
         stream.send(http1.request("DELETE", "/v1/channels?channel=many/0"))
         assert http1.read_response(stream).status == 200
         stream.send(http1.request("PUT", "/v1/channels?channel=many/again"))

@@ -286,7 +286,7 @@ def test_a_reader_that_answers_pings_stays(io, start_server):
     with server.connect() as stream:
         socket = WebSocket(stream)
         socket.receive_text()
-        for _ in range(5):
+        for _ in range(3):
             opcode, payload = socket.receive_frame()
             assert opcode == PING
             socket.send(PONG, payload)
