@@ -257,9 +257,9 @@ struct LagReportTests {
         }
         // A report costs 32 slots and one name.
         for _ in 0..<10 {
-            let before = server.engine.hub.walked
+            let before = server.engine.hub.extraWork
             _ = server.engine.turn(wait: false)
-            #expect(server.engine.hub.walked - before < 50 + 2 * 100)
+            #expect(server.engine.hub.extraWork - before < 50 + 2 * 100)
         }
         for client in clients { #expect(Answer.all(client.takeAll()).map(\.status) == [200]) }
     }

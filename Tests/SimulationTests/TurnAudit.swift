@@ -64,7 +64,7 @@ struct TurnAudit {
 
     private func shareFaults(_ engine: Engine, _ slack: Slack) -> [String] {
         var faults: [String] = []
-        let work = engine.delivery.counters.deliveries &+ engine.hub.walked &- engine.turnWorkBefore
+        let work = engine.delivery.counters.deliveries &+ engine.hub.extraWork &- engine.turnWorkBefore
         if work > engine.shares.turnWork + slack.work {
             faults.append("\(work) subscribers reached in one turn, its share is \(engine.shares.turnWork)")
         }

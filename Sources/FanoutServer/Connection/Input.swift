@@ -95,7 +95,7 @@ extension Engine {
     }
 
     /// What this turn has cost so far: subscribers reached, subscriptions asked, channels and connections walked over.
-    var turnWork: UInt64 { delivery.counters.deliveries &+ hub.walked &- turnWorkBefore }
+    var turnWork: UInt64 { delivery.counters.deliveries &+ hub.extraWork &- turnWorkBefore }
 
     /// Whether input may be used now: not while its answers pile up, nor when the turn's share is used up or publishers
     /// rest.

@@ -55,7 +55,7 @@ extension Engine {
         let hadEnded = hub.reopen(index)
         guard sockets != nil, !hasSocket(index) else { return hadEnded }
         let kind = Listener.Kind.ingest(channel: index, fixed: true)
-        hub.walked &+= Self.socketWork
+        hub.extraWork &+= Self.socketWork
         do throws(StartError) {
             try openIngest(kind, name)
         } catch {
@@ -96,12 +96,12 @@ extension Engine {
         }
         hub.end(index)
         for (place, listener) in listeners.enumerated() where listener.kind == .ingest(channel: index, fixed: true) {
-            hub.walked &+= Self.socketWork
+            hub.extraWork &+= Self.socketWork
             close(listener.socket.slot, .graceful, .ended)
             sockets?.remove(listener.address)
             listeners[place].kind = .closed
         }
-        hub.walked &+= UInt64(delivery.connections.slotsUsed)
+        hub.extraWork &+= UInt64(delivery.connections.slotsUsed)
         for slot in 0..<UInt32(delivery.connections.slotsUsed) {
             let connection = delivery.connections.records + Int(slot)
             switch connection.pointee.phase {
@@ -130,7 +130,7 @@ extension Engine {
 
     /// `{"channels":[{"channel":…,"events":…,"subscribers":…,"head":"<cursor>"}]}`, sorted by name.
     private func channelsJSON() -> [UInt8] {
-        hub.walked &+= UInt64(hub.channels.count)
+        hub.extraWork &+= UInt64(hub.channels.count)
         var order = Array(0..<UInt32(hub.channels.count))
         order.sort { hub.channels[$0].name.bytes.lexicographicallyPrecedes(hub.channels[$1].name.bytes) }
         var body: [UInt8] = []

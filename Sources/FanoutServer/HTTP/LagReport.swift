@@ -33,7 +33,7 @@ extension Engine {
         }
         do throws(HTTPFault) {
             let standings = furthestBehind(try top(of: request))
-            hub.walked &+= UInt64(delivery.connections.slotsUsed) + UInt64(standings.count) * Self.lagNameWork
+            hub.extraWork &+= UInt64(delivery.connections.slotsUsed) + UInt64(standings.count) * Self.lagNameWork
             let body = lagJSON(standings)
             respond(
                 slot, status: 200, body: body, withBody: head.method != .head, keepAlive: head.keepAlive,

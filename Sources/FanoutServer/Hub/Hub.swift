@@ -39,9 +39,9 @@ final class Hub {
     private(set) var listBytes = 0
     /// How many those may be: beyond it all are forgotten and looked up again when needed.
     static let listBytesMax = 4 << 20
-    /// Channels and connections that were walked over to answer somebody, subscriptions that were looked up or asked
-    /// about an event, and what took as long, ever: work that a turn has to share out.
-    var walked: UInt64 = 0
+    /// What a turn has to share out beside deliveries, in the same unit, since the start: channels and connections
+    /// walked over to answer somebody, subscriptions looked up or asked about an event, and what else takes as long.
+    var extraWork: UInt64 = 0
 
     init(delivery: Delivery, epoch: Epoch, configuration: Configuration) throws(StartError) {
         self.delivery = delivery
@@ -107,7 +107,7 @@ final class Hub {
         subscriptions.forEachGroup(reading: channel.pointee.name) { _ = channel.pointee.groups.append($0) }
         channel.pointee.groupsVersion = subscriptions.version
         listBytes += channel.pointee.groups.bytesHeld
-        walked &+= UInt64(channel.pointee.groups.count)
+        extraWork &+= UInt64(channel.pointee.groups.count)
     }
 
     /// The number of the newest event that a subscription could have got, kinds left aside; 0 is none.
@@ -128,7 +128,7 @@ final class Hub {
             where channels[index].lastSeq > newest && patterns.contains(channels[index].name) {
                 newest = channels[index].lastSeq
             }
-            walked &+= UInt64(channels.count)
+            extraWork &+= UInt64(channels.count)
         }
         return newest
     }
@@ -180,7 +180,7 @@ final class Hub {
         for place in 0..<groupCount {
             let group = subscriptions.groups + Int(channel.pointee.groups[place])
             if !group.pointee.types.isEmpty {
-                walked &+= UInt64(group.pointee.types.count)
+                extraWork &+= UInt64(group.pointee.types.count)
                 guard isOfKind(event, bytes, group) else { continue }
             }
             for format in 0..<3 where group.pointee.members[format].count > 0 {

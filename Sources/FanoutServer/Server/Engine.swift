@@ -160,7 +160,7 @@ final class Engine {
         loop.turn(wait: waits)
         turnInputBytes = 0
         turnEventsBefore = metrics.eventsIn
-        turnWorkBefore = delivery.counters.deliveries &+ hub.walked
+        turnWorkBefore = delivery.counters.deliveries &+ hub.extraWork
         if !rest.isResting { resumeDeferred() }
         while let completion = loop.next() { handle(completion) }
         judgeLaggards()
