@@ -18,12 +18,13 @@ let package = Package(
         .target(name: "CIOUring", linkerSettings: [.linkedLibrary(":liburing.a")]),
         .target(name: "CLinux"),
         .target(name: "CDigest", linkerSettings: [.linkedLibrary(":libcrypto.a")]),
+        .target(name: "CVector"),
         .target(name: "CWebPage", exclude: ["page.html", "page.css", "page.js", "fanout.js"]),
         .target(name: "Planted", swiftSettings: isPlanted ? [.define("PLANTED")] : []),
-        .target(name: "Wire", dependencies: ["CDigest", "Planted"]),
+        .target(name: "Wire", dependencies: ["CDigest", "CVector", "Planted"]),
         .target(name: "Reactor", dependencies: ["CIOUring", "CLinux", "Planted"]),
         .target(
-            name: "FanoutServer", dependencies: ["Reactor", "Wire", "CWebPage", "Planted"],
+            name: "FanoutServer", dependencies: ["Reactor", "Wire", "CLinux", "CWebPage", "Planted"],
             swiftSettings: [.enableExperimentalFeature("Lifetimes")]),
         .target(name: "FanoutClient", dependencies: ["Wire", "CLinux"]),
         .target(name: "HostEvents", dependencies: ["Wire"]),
@@ -45,7 +46,8 @@ let package = Package(
 
 if isPlanted {
     let kept: Set = [
-        "CIOUring", "CLinux", "CDigest", "CWebPage", "Planted", "Wire", "Reactor", "FanoutServer", "SimulationTests",
+        "CIOUring", "CLinux", "CDigest", "CVector", "CWebPage", "Planted", "Wire", "Reactor", "FanoutServer",
+        "SimulationTests",
     ]
     package.targets.removeAll { !kept.contains($0.name) }
     package.products = []

@@ -12,16 +12,17 @@
 ///    by the loop with the token that their results carry. At most one of {accept, receive} and at most one send per
 ///    socket exist at a time, so (slot, operation) is unambiguous.
 /// 3. **Every operation begun ends with exactly one raw completion without `more`**; after that the backend has
-///    forgotten it. Accept and receive operations may give completions with `more` before (they stay armed). The loop
-///    closes a descriptor only when every operation on it has ended, so nothing ever runs on a closed descriptor.
+///    forgotten it. (A send of one piece of which `send` says that all was taken was never begun.)
+///    Accept and receive operations may give completions with `more` before (they stay armed). The loop closes a
+///    descriptor only when every operation on it has ended, so nothing ever runs on a closed descriptor.
 /// 4. **Nothing completes inside the call that begins it.** Results come out of `next()` only, after a later `enter`.
 ///    (Work may be done at once, its result is kept.)
 /// 5. **A receive's bytes are lent**: a completion with a `buffer` keeps that buffer from being refilled until
 ///    `recycle`. The loop recycles each before it takes the next raw completion that it reports; it holds none when it
 ///    enters. When bytes wait and no buffer is free, a receive may end with -ENOBUFS: the loop begins it again in a
 ///    later turn, when all are back.
-/// 6. **A send's bytes** stay valid and unchanged until the send's completion; the list of pieces itself may be reused
-///    as soon as `send` returns.
+/// 6. **A send's bytes** stay valid and unchanged until the send's completion, if one comes; the list of pieces itself
+///    may be reused as soon as `send` returns.
 /// 7. One thread, no reentrance: a backend never calls the loop.
 protocol LoopBackend: ~Copyable {
     /// What operators see: the interface, and the reason for it where there is one.
@@ -126,6 +127,10 @@ protocol LoopBackend: ~Copyable {
     /// severed or cancelled.
     mutating func send(_ descriptor: Int32, _ token: Token, _ pieces: IOVectorBuffer)
 
+    /// Sends one piece. True if the socket took all of it at once: then no completion comes. False: what `send` says
+    /// holds.
+    mutating func send(_ descriptor: Int32, _ token: Token, _ bytes: UnsafeRawPointer, count: Int) -> Bool
+
     // MARK: Other sources
 
     /// Signals (already blocked by the loop where they are real) that shall complete as `.signal` with their number.
@@ -147,6 +152,12 @@ protocol LoopBackend: ~Copyable {
     /// in later turns, and a turn is bounded whatever the peers do.
     mutating func next() -> RawCompletion?
 
+    /// The next raw completion, if it is one of a send; it stays the next until `skipSend()`.
+    func peekSend() -> RawCompletion?
+
+    /// Takes what `peekSend()` gave.
+    mutating func skipSend()
+
     /// The start of a lent buffer.
     func bytes(of buffer: UInt16) -> UnsafeMutableRawPointer
 
@@ -155,6 +166,27 @@ protocol LoopBackend: ~Copyable {
 
     /// Whether a turn would find raw completions without entering the kernel anew (then the loop does not wait).
     var hasUnreported: Bool { get }
+}
+
+extension LoopBackend where Self: ~Copyable {
+    /// Takes the next raw completions as long as they are of sends that took everything and of which nothing more is
+    /// to be done: those sends are over. Writes their slots, at most `room`, and returns how many.
+    mutating func takeWholeSends(
+        in sockets: borrowing SocketTable, into slots: UnsafeMutablePointer<UInt32>, room: Int
+    ) -> Int {
+        var count = 0
+        while count < room, let raw = peekSend(),
+            let record = sockets.find(raw.token.slot, raw.token.generation),
+            record.pointee.flags.isDisjoint(with: [.closing, .finishWanted]),
+            raw.result == record.pointee.sendingBytes
+        {
+            skipSend()
+            record.pointee.flags.remove(.sending)
+            slots[count] = raw.token.slot
+            count &+= 1  // below `room`
+        }
+        return count
+    }
 }
 
 /// One result of an operation. 16 bytes, like the kernel's.

@@ -264,6 +264,27 @@ extension BackendStorage: LoopBackend {
         }
     }
 
+    // Once for each delivery, as are what it calls: calls of their own would cost.
+    @inline(__always)
+    func send(_ descriptor: Int32, _ token: Token, _ bytes: UnsafeRawPointer, count: Int) -> Bool {
+        switch self {
+        case .uring(let it): it.pointee.send(descriptor, token, bytes, count: count)
+        case .epoll(let it): it.pointee.send(descriptor, token, bytes, count: count)
+        case .simulatedEpoll, .simulated: sendInSimulation(descriptor, token, bytes, count)
+        }
+    }
+
+    @inline(never)
+    private func sendInSimulation(
+        _ descriptor: Int32, _ token: Token, _ bytes: UnsafeRawPointer, _ count: Int
+    ) -> Bool {
+        switch self {
+        case .simulatedEpoll(let it): it.pointee.send(descriptor, token, bytes, count: count)
+        case .simulated(let it): it.takeUnretainedValue().send(descriptor, token, bytes, count: count)
+        case .uring, .epoll: false
+        }
+    }
+
     func watchSignals(_ signals: [Int32]) throws(SystemError) {
         switch self {
         case .uring(let it): try it.pointee.watchSignals(signals)
@@ -297,6 +318,38 @@ extension BackendStorage: LoopBackend {
         case .epoll(let it): it.pointee.next()
         case .simulatedEpoll(let it): it.pointee.next()
         case .simulated(let it): it.takeUnretainedValue().next()
+        }
+    }
+
+    func peekSend() -> RawCompletion? {
+        switch self {
+        case .uring(let it): it.pointee.peekSend()
+        case .epoll(let it): it.pointee.peekSend()
+        case .simulatedEpoll(let it): it.pointee.peekSend()
+        case .simulated(let it): it.takeUnretainedValue().peekSend()
+        }
+    }
+
+    func skipSend() {
+        switch self {
+        case .uring(let it): it.pointee.skipSend()
+        case .epoll(let it): it.pointee.skipSend()
+        case .simulatedEpoll(let it): it.pointee.skipSend()
+        case .simulated(let it): it.takeUnretainedValue().skipSend()
+        }
+    }
+
+    // Of the protocol's extension, in one switch for all sends.
+    func takeWholeSends(
+        in sockets: borrowing SocketTable, into slots: UnsafeMutablePointer<UInt32>, room: Int
+    ) -> Int {
+        switch self {
+        case .uring(let it): return it.pointee.takeWholeSends(in: sockets, into: slots, room: room)
+        case .epoll(let it): return it.pointee.takeWholeSends(in: sockets, into: slots, room: room)
+        case .simulatedEpoll(let it): return it.pointee.takeWholeSends(in: sockets, into: slots, room: room)
+        case .simulated(let it):
+            var kernel = it.takeUnretainedValue()
+            return kernel.takeWholeSends(in: sockets, into: slots, room: room)
         }
     }
 

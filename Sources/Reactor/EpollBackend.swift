@@ -5,13 +5,13 @@ import Glibc
 import Planted
 
 /// What epoll knows of one socket. 12 bytes; all-zero is a slot never used.
-private struct EpollSlot: BitwiseCopyable {
+struct EpollSlot: BitwiseCopyable {
     var descriptor: Int32
     var generation: UInt32
     var flags: EpollFlags
 }
 
-private struct EpollFlags: OptionSet, BitwiseCopyable {
+struct EpollFlags: OptionSet, BitwiseCopyable {
     let rawValue: UInt16
 
     /// The kernel said "readable", and no read has found nothing since.
@@ -227,7 +227,21 @@ extension EpollBackend: LoopBackend {
 
     mutating func send(_ descriptor: Int32, _ token: Token, _ pieces: IOVectorBuffer) {
         stats.submissions &+= 1
-        let outcome = calls.send(descriptor, pieces)
+        note(calls.send(descriptor, pieces), of: pieces.byteCount, token)
+    }
+
+    @inline(__always)
+    mutating func send(_ descriptor: Int32, _ token: Token, _ bytes: UnsafeRawPointer, count: Int) -> Bool {
+        stats.submissions &+= 1
+        let outcome = calls.send(descriptor, bytes, count)
+        if outcome == Int64(count) || isPlanted("shortSendTakenForWhole") && outcome > 0 { return true }
+        note(outcome, of: count, token)
+        return false
+    }
+
+    /// What became of a send: known, or to be waited for.
+    @inline(never)
+    private mutating func note(_ outcome: Int64, of count: Int, _ token: Token) {
         if outcome == -Int64(EAGAIN), let slot = find(token) {
             slot.pointee.flags.insert(.parked)
             // Changing the interest looks at the socket anew: room that was made meanwhile is not missed.
@@ -235,7 +249,7 @@ extension EpollBackend: LoopBackend {
                 watchOutput(slot, token, true)
             }
         } else {
-            let result = isPlanted("shortSendTakenForWhole") && outcome > 0 ? Int64(pieces.byteCount) : outcome
+            let result = isPlanted("shortSendTakenForWhole") && outcome > 0 ? Int64(count) : outcome
             results.append(RawCompletion(token, result: Int32(clamping: result)))
         }
     }
@@ -396,6 +410,16 @@ extension EpollBackend: LoopBackend {
         slot.pointee.flags.subtract(.armed)
         if isPlanted("readinessLostByError") { slot.pointee.flags.remove(.readable) }
         return RawCompletion(token.with(operation), result: Int32(clamping: outcome))
+    }
+
+    func peekSend() -> RawCompletion? {
+        guard resultsThisTurn > 0, let first = results.first, first.token.isSend else { return nil }
+        return first
+    }
+
+    mutating func skipSend() {
+        resultsThisTurn &-= 1
+        _ = results.popFirst()
     }
 
     func bytes(of buffer: UInt16) -> UnsafeMutableRawPointer { self.buffer }

@@ -50,6 +50,9 @@ protocol EpollCalls {
     /// send(2) or sendmsg(2), without SIGPIPE.
     func send(_ socket: Int32, _ pieces: IOVectorBuffer) -> Int64
 
+    /// send(2), without SIGPIPE.
+    func send(_ socket: Int32, _ bytes: UnsafeRawPointer, _ count: Int) -> Int64
+
     /// shutdown(2) with `SHUT_WR` or `SHUT_RDWR`.
     func shutdown(_ socket: Int32, _ how: Int32)
 
@@ -139,6 +142,9 @@ struct LinuxCalls: EpollCalls {
             ? linux_send(socket, pieces.pieces[0].iov_base, pieces.pieces[0].iov_len)
             : linux_send_pieces(socket, pieces.pieces, pieces.count)
     }
+
+    @inline(__always)
+    func send(_ socket: Int32, _ bytes: UnsafeRawPointer, _ count: Int) -> Int64 { linux_send(socket, bytes, count) }
 
     func shutdown(_ socket: Int32, _ how: Int32) { _ = linux_shutdown(socket, how) }
     func resetOnClose(_ socket: Int32) { _ = linux_reset_on_close(socket) }

@@ -190,6 +190,12 @@ package final class EventLoop {
         core.pointee.send(socket)
     }
 
+    /// Sends one piece of at least one byte. True if the socket took all of it at once: no `.sent` comes, and the bytes
+    /// are the caller's again. Else as after `send`. (epoll knows at once; io_uring never does.)
+    package func send(_ socket: SocketID, _ bytes: UnsafeRawPointer, count: Int) -> Bool {
+        core.pointee.send(socket, bytes, count: count)
+    }
+
     // MARK: Timers
 
     /// A timer besides the sockets' own. They are not given back.
@@ -234,6 +240,13 @@ package final class EventLoop {
     /// next turn. Received bytes are lent until the next call.
     package func next() -> Completion? {
         core.pointee.next()
+    }
+
+    /// The turn's next completions, as long as they are `.sent` and everything was taken, many at once: their slots.
+    /// Those sockets have been told so; `next()` goes on behind them. Empty where the next completion is another.
+    /// The list is lent until the next call.
+    package func wholeSends() -> UnsafeBufferPointer<UInt32> {
+        core.pointee.wholeSends()
     }
 
     /// The bytes of a `.received` completion: the last one that `next()` gave, lent until `next()` or `turn` is called

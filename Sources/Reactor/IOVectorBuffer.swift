@@ -56,6 +56,9 @@ package struct IOVectorBuffer {
         contents.pointee.byteCount += count
     }
 
+    /// All pieces, for a simulated kernel.
+    var all: [UnsafeRawBufferPointer] { (0..<count).map { self[$0] } }
+
     /// One piece, for tests and for backends.
     package subscript(index: Int) -> UnsafeRawBufferPointer {
         precondition(index >= 0 && index < count, "no such piece")

@@ -36,9 +36,10 @@ package struct LoopConfiguration {
     /// Receive buffers lent to the kernel (io_uring), a power of two up to 32,768; rounded up to one. 128: 2 MiB in
     /// all, touched as far as used; when all are filled, receiving goes on in the next turn.
     package var receiveBufferCount = 128
-    /// Entries of the submission queue (io_uring); completions get four times as many. 4,096: a wave of sends is
-    /// submitted with one system call.
-    package var submissionEntries = 4096
+    /// Entries of the submission queue (io_uring); completions get four times as many. 1,024: the system call is spread
+    /// over enough sends to cost nothing, and what it left to do is done while caches still hold it. 4,096 cost a fifth
+    /// more for each send at 15,000 readers, 256 as much at 1,000 (bench/NOTES.md).
+    package var submissionEntries = 1024
     /// The coarseness of timers: they fire up to this much late, never early. 16 ms: nothing here is finer than
     /// seconds.
     package var timerTickMilliseconds = 16

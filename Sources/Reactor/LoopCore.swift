@@ -13,6 +13,10 @@ struct LoopCore: ~Copyable {
     /// Milliseconds, as of the last turn.
     var now: UInt64
     let gather: IOVectorBuffer
+    /// The slots that `wholeSends` gives.
+    let whole: UnsafeMutablePointer<UInt32>
+    /// Sends that are given at once. 1,024: 4 KiB, and what is done once for all of them is spread over enough.
+    static let wholeMax = 1024
     let wakeup: Wakeup
     var stats = LoopStats()
 
@@ -57,6 +61,7 @@ struct LoopCore: ~Copyable {
         self.now = now
         self.wakeup = wakeup
         gather = IOVectorBuffer()
+        whole = .allocate(capacity: LoopCore.wholeMax)
         starvedPerTurnMax = max(configuration.receiveBufferCount, 1)
         socketsMax = configuration.socketsMax
         timersMax = configuration.timersMax
@@ -66,6 +71,7 @@ struct LoopCore: ~Copyable {
     deinit {
         closeAll()
         gather.deallocate()
+        whole.deallocate()
     }
 
     private static func wakeupDescriptor(_ backend: BackendStorage) throws(SystemError) -> Int32 {
@@ -176,8 +182,7 @@ struct LoopCore: ~Copyable {
     mutating func send(_ socket: SocketID) {
         let record = sockets.record(socket)
         let flags = record.pointee.flags
-        precondition(flags.isDisjoint(with: [.sending, .listener, .plainDescriptor]), "one send in flight per socket")
-        precondition(!flags.contains(.finishWanted), "sending was finished")
+        precondition(flags.isDisjoint(with: .unsendable), "one send at a time, on a connection, before its end")
         precondition(gather.byteCount > 0, "a send has bytes")
         if flags.contains(.closing) { return }
         record.pointee.flags.insert(.sending)
@@ -185,6 +190,21 @@ struct LoopCore: ~Copyable {
         record.pointee.sendingBytes = Int32(clamping: gather.byteCount)
         backend.send(
             record.pointee.descriptor, Token(.send, slot: socket.slot, generation: socket.generation), gather)
+    }
+
+    @inline(__always)
+    mutating func send(_ socket: SocketID, _ bytes: UnsafeRawPointer, count: Int) -> Bool {
+        let record = sockets.record(socket)
+        let flags = record.pointee.flags
+        precondition(flags.isDisjoint(with: .unsendable), "one send at a time, on a connection, before its end")
+        precondition(count > 0, "a send has bytes")
+        if flags.contains(.closing) { return false }
+        stats.sends &+= 1
+        let token = Token(.send, slot: socket.slot, generation: socket.generation)
+        if backend.send(record.pointee.descriptor, token, bytes, count: count) { return true }
+        record.pointee.flags.insert(.sending)
+        record.pointee.sendingBytes = Int32(clamping: count)
+        return false
     }
 }
 

@@ -121,6 +121,12 @@ extension LoopCore {
         return nil
     }
 
+    mutating func wholeSends() -> UnsafeBufferPointer<UInt32> {
+        let count = backend.takeWholeSends(in: sockets, into: whole, room: LoopCore.wholeMax)
+        stats.completions &+= UInt64(count)
+        return UnsafeBufferPointer(start: whole, count: count)
+    }
+
     func bytes(of completion: Completion) -> UnsafeMutableRawBufferPointer {
         guard let lent, completion.kind == .received,
             lent.token.slot == completion.socket.slot, lent.token.generation == completion.socket.generation

@@ -20,6 +20,8 @@ struct Queue<Element: BitwiseCopyable>: ~Copyable {
 
     var isEmpty: Bool { count == 0 }
 
+    var first: Element? { count == 0 ? nil : elements[head] }
+
     mutating func append(_ element: Element) {
         if count == capacity { grow() }
         elements[(head &+ count) & (capacity &- 1)] = element  // masked: always inside

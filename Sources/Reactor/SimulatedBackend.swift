@@ -156,14 +156,22 @@ extension SimulatedKernel: LoopBackend {
     }
 
     func send(_ descriptor: Int32, _ token: Token, _ pieces: IOVectorBuffer) {
+        send(descriptor, token, pieces.all)
+    }
+
+    func send(_ descriptor: Int32, _ token: Token, _ bytes: UnsafeRawPointer, count: Int) -> Bool {
+        send(descriptor, token, [UnsafeRawBufferPointer(start: bytes, count: count)])
+        return false
+    }
+
+    private func send(_ descriptor: Int32, _ token: Token, _ pieces: [UnsafeRawBufferPointer]) {
         guard let open = permitted(descriptor, token, .send) else { return }
         guard case .connection = open.kind else {
             return violation("a send on \(descriptor), which is no connection")
         }
         if open.send != nil { return violation("a second send on descriptor \(descriptor)") }
-        if pieces.byteCount == 0 { violation("a send of no bytes on descriptor \(descriptor)") }
-        var send = SimulatedDescriptor.Send(
-            token: token, pieces: (0..<pieces.count).map { pieces[$0] }, begins: now)
+        if pieces.allSatisfy(\.isEmpty) { violation("a send of no bytes on descriptor \(descriptor)") }
+        var send = SimulatedDescriptor.Send(token: token, pieces: pieces, begins: now)
         if occurs(.delayedCompletion) { send.begins = now + delay() }
         descriptors[Int(descriptor)]?.send = send
     }

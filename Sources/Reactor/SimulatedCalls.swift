@@ -43,7 +43,14 @@ struct SimulatedCalls: EpollCalls {
     }
 
     func send(_ socket: Int32, _ pieces: IOVectorBuffer) -> Int64 {
-        kernel.traced(socket, Int64(kernel.sendNow(socket, pieces)))
+        kernel.traced(socket, Int64(kernel.sendNow(socket, pieces.all)))
+    }
+
+    func send(_ socket: Int32, _ bytes: UnsafeRawPointer, _ count: Int) -> Int64 {
+        let outcome = kernel.sendNow(socket, [UnsafeRawBufferPointer(start: bytes, count: count)])
+        // What was taken whole is the caller's again at once.
+        if outcome == count { kernel.epoll?.sent.removeLast() }
+        return kernel.traced(socket, Int64(outcome))
     }
 
     func shutdown(_ socket: Int32, _ how: Int32) {
@@ -166,15 +173,15 @@ extension SimulatedKernel {
 
     // MARK: Sending
 
-    fileprivate func sendNow(_ number: Int32, _ pieces: IOVectorBuffer) -> Int {
+    fileprivate func sendNow(_ number: Int32, _ pieces: [UnsafeRawBufferPointer]) -> Int {
         guard case .connection(let connection) = open(number, "sent on")?.kind else {
             violation("a send on \(number), which is no connection")
             return Int(-ENOTSOCK)
         }
-        if pieces.byteCount == 0 { violation("a send of no bytes on descriptor \(number)") }
+        if pieces.allSatisfy(\.isEmpty) { violation("a send of no bytes on descriptor \(number)") }
         let send = SimulatedDescriptor.Send(
             token: Token(rawValue: UInt64(UInt32(bitPattern: number))),
-            pieces: (0..<pieces.count).map { pieces[$0] }, begins: now)
+            pieces: pieces, begins: now)
         epoll?.sent.append(send)
         if !connection.serverFinished && connection.errorForServer == 0 && !connection.isSpared
             && occurs(.sendReset)

@@ -46,6 +46,13 @@ extension SimulatedKernel {
         return pending.completion
     }
 
+    func peekSend() -> RawCompletion? {
+        guard reportedTaken < reported.count, reported[reportedTaken].completion.token.isSend else { return nil }
+        return reported[reportedTaken].completion
+    }
+
+    func skipSend() { _ = next() }
+
     var hasUnreported: Bool { reportedTaken < reported.count || hasDueResult }
 
     var hasDueResult: Bool { results.contains { $0.due <= now } }

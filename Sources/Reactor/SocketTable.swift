@@ -42,6 +42,8 @@ struct SocketFlags: OptionSet, BitwiseCopyable {
 
     /// Operations of the socket that the backend still owes a last result for.
     static let inKernel: SocketFlags = [.armed, .sending]
+    /// A send must not be begun while one of these is set.
+    static let unsendable: SocketFlags = [.sending, .listener, .plainDescriptor, .finishWanted]
 }
 
 /// The records of all sockets, by slot.

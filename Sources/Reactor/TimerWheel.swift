@@ -9,7 +9,7 @@ struct TimerWheel: ~Copyable {
     /// The list of timers that are due and not yet taken, kept beside the buckets.
     private static let due = bucketCount
 
-    private struct Entry: BitwiseCopyable {
+    struct Entry: BitwiseCopyable {
         /// Neighbours in the circular list of the bucket, by index.
         var next: UInt32
         var previous: UInt32

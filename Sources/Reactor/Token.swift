@@ -31,6 +31,8 @@ struct Token: BitwiseCopyable, Equatable {
 
     /// Nil for bits that no `Token` has.
     var operation: Operation? { Operation(rawValue: UInt8(truncatingIfNeeded: rawValue >> 56)) }
+    /// Whether `operation` is `.send`, in one comparison.
+    var isSend: Bool { rawValue >> 56 == UInt64(Operation.send.rawValue) }
     var generation: UInt32 { UInt32(truncatingIfNeeded: rawValue >> 32) & Token.generationMask }
     var slot: UInt32 { UInt32(truncatingIfNeeded: rawValue) }
 

@@ -69,12 +69,17 @@ struct UringBackend: ~Copyable {
 
     // MARK: Submission
 
-    /// An empty entry. A full queue is submitted first, without waiting; nothing is lost by it.
+    /// An empty entry.
     private mutating func entry() -> UnsafeMutablePointer<io_uring_sqe> {
         stats.submissions &+= 1
-        if let entry = io_uring_get_sqe(ring) { return entry }
+        return ring_next_empty_entry(ring) ?? entryOfEmptied()
+    }
+
+    /// An empty entry where the queue is full: it is submitted first, without waiting; nothing is lost by it.
+    @inline(never)
+    private mutating func entryOfEmptied() -> UnsafeMutablePointer<io_uring_sqe> {
         submitAll()
-        guard let entry = io_uring_get_sqe(ring) else {
+        guard let entry = ring_next_empty_entry(ring) else {
             preconditionFailure("the submission queue was emptied")
         }
         return entry
@@ -241,9 +246,7 @@ extension UringBackend: LoopBackend {
     mutating func send(_ descriptor: Int32, _ token: Token, _ pieces: IOVectorBuffer) {
         if pieces.count == 1 {
             let piece = pieces.pieces[0]
-            let entry = entry()
-            io_uring_prep_send(entry, descriptor, piece.iov_base, piece.iov_len, Int32(MSG_NOSIGNAL))
-            entry.pointee.user_data = token.rawValue
+            _ = send(descriptor, token, piece.iov_base, count: piece.iov_len)
             return
         }
         if !scratch.hasRoom { submitAll() }
@@ -251,6 +254,15 @@ extension UringBackend: LoopBackend {
         let message = scratch.append(pieces)
         io_uring_prep_sendmsg(entry, descriptor, message, UInt32(MSG_NOSIGNAL))
         entry.pointee.user_data = token.rawValue
+    }
+
+    /// Always false: the kernel has not even seen it.
+    @inline(__always)
+    mutating func send(_ descriptor: Int32, _ token: Token, _ bytes: UnsafeRawPointer, count: Int) -> Bool {
+        stats.submissions &+= 1
+        let entry = ring_next_entry(ring) ?? entryOfEmptied()  // all of it is written, so it need not be empty
+        ring_prepare_send(entry, descriptor, bytes, UInt32(clamping: count), UInt32(MSG_NOSIGNAL), token.rawValue)
+        return false
     }
 
     // MARK: Other sources
@@ -331,6 +343,16 @@ extension UringBackend: LoopBackend {
             }
         }
     }
+
+    @inline(__always)
+    func peekSend() -> RawCompletion? {
+        guard batchNext < turnEnd, !isReadingSignals else { return nil }
+        let token = Token(rawValue: batch[batchNext].user_data)
+        return token.isSend ? RawCompletion(token, result: batch[batchNext].res) : nil
+    }
+
+    @inline(__always)
+    mutating func skipSend() { batchNext &+= 1 }
 
     func bytes(of buffer: UInt16) -> UnsafeMutableRawPointer { buffers.address(buffer) }
 

@@ -47,6 +47,7 @@ struct UringSetup {
             ring.deallocate()
             throw missing
         }
+        ring_fill_indices(ring)
         self.ring = ring
         self.mode = mode
         isRegistered = io_uring_register_ring_fd(ring) == 1
@@ -87,7 +88,7 @@ struct UringSetup {
         var byte: UInt8 = 1
         _ = linux_send(pair.1, &byte, 1)
         _ = linux_close(pair.1)
-        guard let entry = io_uring_get_sqe(ring) else { throw UringSetup.refused(EINVAL, operation) }
+        guard let entry = ring_next_empty_entry(ring) else { throw UringSetup.refused(EINVAL, operation) }
         UringSetup.prepareReceive(entry, pair.0)
         entry.pointee.user_data = 0
         var received = false

@@ -41,7 +41,7 @@ package struct ChannelName: Hashable, Sendable, CustomStringConvertible {
 enum ChannelSegment {
     /// The end of the segment that begins at `start`: the next slash or the end of the text.
     static func end(_ text: Span<UInt8>, _ start: Int) -> Int {
-        WordScan.firstIndex(of: UInt8(ascii: "/"), in: text, start..<text.count) ?? text.count
+        ByteSearch.firstIndex(of: UInt8(ascii: "/"), in: text, start..<text.count) ?? text.count
     }
 
     /// Whether a segment may stand in a name.

@@ -35,7 +35,7 @@ package struct HTTPFieldLines: BitwiseCopyable, Sendable {
 
     /// The offset of the CR LF that ends the line at `start`; 400 on any other CR, LF or control character before it.
     static func lineEnd(_ bytes: Span<UInt8>, from start: Int) throws(HTTPFault) -> Int {
-        var index = start
+        var index = HTTPContentScan.end(in: bytes, start..<bytes.count)
         while index < bytes.count {
             let byte = bytes[index]
             if ASCII.isFieldContent(byte) {

@@ -37,6 +37,8 @@ package struct HTTPHeadFramer: BitwiseCopyable, Sendable {
     ) throws(HTTPFault) -> Int? {
         var index = Int(searched)
         while place != .end, index < bytes.count {
+            index = skipContent(bytes, from: index, limits: limits)
+            guard index < bytes.count else { break }
             try step(bytes[index], at: index, limits: limits)
             index += 1
             // Said with the last byte that may be there, so a buffer of exactly `headBytesMax` is enough.
@@ -46,6 +48,18 @@ package struct HTTPHeadFramer: BitwiseCopyable, Sendable {
         }
         searched = UInt32(truncatingIfNeeded: index)
         return place == .end ? index : nil
+    }
+
+    /// Passes over what changes nothing, as far as no limit is met in it.
+    @inline(__always)
+    private func skipContent(_ bytes: Span<UInt8>, from index: Int, limits: HTTPLimits) -> Int {
+        var end = min(bytes.count, limits.headBytesMax - 1)
+        switch place {
+        case .requestLine: end = min(end, Int(lineStart) + limits.requestLineBytesMax)
+        case .field: break
+        default: return index
+        }
+        return index < end ? HTTPContentScan.end(in: bytes, index..<end) : index
     }
 
     @inline(__always)

@@ -23,6 +23,7 @@ package enum JSONScanner {
         let root = try walk(input, depthMax: rules.depthMax, &sink)
         if input[root] != UInt8(ascii: "{") { throw EventFault(.notAnObject, at: root) }
         if let fault = sink.fault { throw fault }
+        sink.finish(input)
         return EventRecord(
             length: sink.count, kind: sink.kind, kindIsEscaped: sink.kindIsEscaped, isEmptyObject: sink.count == 2)
     }
@@ -35,25 +36,27 @@ package enum JSONScanner {
         _ = try walk(input, depthMax: depthMax, &sink)
     }
 
-    /// The containers that are open, innermost in bit 0: 1 for an object, 0 for an array.
+    /// The containers that are open: a bit for each, 1 for an object, the outermost in the first word's bit 0.
     private struct Nesting {
-        var bits: UInt128 = 0
-        /// The levels that do not fit `bits`: the two outermost.
-        private var outermost: UInt8 = 0
-        var depth = 0
-
-        var isInObject: Bool { bits & 1 == 1 }
+        private var levels = InlineArray<3, UInt64>(repeating: 0)
+        private(set) var depth = 0
+        private(set) var isInObject = false
 
         mutating func push(object: Bool) {
-            outermost = outermost << 1 | UInt8(truncatingIfNeeded: bits >> 127)
-            bits = bits << 1 | (object ? 1 : 0)
-            depth += 1
+            let bit: UInt64 = 1 &<< UInt64(depth & 63)
+            if object { levels[depth >> 6] |= bit } else { levels[depth >> 6] &= ~bit }
+            depth &+= 1
+            isInObject = object
         }
 
         mutating func pop() {
-            bits = bits >> 1 | UInt128(outermost & 1) << 127
-            outermost >>= 1
-            depth -= 1
+            depth &-= 1
+            guard depth > 0 else {
+                isInObject = false
+                return
+            }
+            let level = depth &- 1
+            isInObject = levels[level >> 6] &>> UInt64(level & 63) & 1 == 1
         }
     }
 
@@ -63,138 +66,87 @@ package enum JSONScanner {
     ) throws(EventFault) -> Int {
         precondition(1...depthLimit ~= depthMax, "nesting can be checked up to 130 levels")
         var nesting = Nesting()
-        let root = skipSpace(input, 0)
+        let root = skipSpace(input, 0, &sink)
         var index = root
-        value: while true {
+        item: while true {
+            let isKind = nesting.isInObject ? try name(input, &index, nesting.depth, &sink) : false
             let byte = try require(input, index)
-            if sink.awaitsKind && byte != UInt8(ascii: "\"") { sink.kindIsNoString(at: index) }
+            if isKind && byte != UInt8(ascii: "\"") { sink.kindIsNoString(at: index) }
             switch byte {
+            case UInt8(ascii: "\""):
+                let text = try JSONStringScan.string(input, index)
+                if isKind { sink.kindIsString(input, index &+ 1..<text.end &- 1, escaped: text.isEscaped) }
+                index = text.end
             case UInt8(ascii: "{"), UInt8(ascii: "["):
                 if nesting.depth == depthMax { throw EventFault(.tooDeep, at: index) }
-                let isObject = byte == UInt8(ascii: "{")
-                nesting.push(object: isObject)
-                sink.put(byte)
-                index = skipSpace(input, index + 1)
+                nesting.push(object: byte == UInt8(ascii: "{"))
+                index = skipSpace(input, index &+ 1, &sink)
                 // An empty one ('{' + 2 is '}', '[' + 2 is ']') is closed below, like every other container.
-                if try require(input, index) != byte + 2 {
-                    if isObject { index = try name(input, index, nesting.depth, &sink) }
-                    continue value
-                }
-            case UInt8(ascii: "\""):
-                let text = try JSONStringScan.string(input, index, &sink)
-                if sink.awaitsKind { sink.kindIsString(input, index + 1..<text.end - 1, escaped: text.isEscaped) }
-                index = text.end
+                if try require(input, index) != byte &+ 2 { continue item }
             case UInt8(ascii: "-"), UInt8(ascii: "0")...UInt8(ascii: "9"):
-                index = try number(input, index, &sink)
-            case UInt8(ascii: "t"): index = try literal("true", input, index, &sink)
-            case UInt8(ascii: "f"): index = try literal("false", input, index, &sink)
-            case UInt8(ascii: "n"): index = try literal("null", input, index, &sink)
+                index = try JSONNumberScan.number(input, index)
+            case UInt8(ascii: "t"): index = try literal("true", input, index)
+            case UInt8(ascii: "f"): index = try literal("false", input, index)
+            case UInt8(ascii: "n"): index = try literal("null", input, index)
             default: throw EventFault(.invalidJSON, at: index)
             }
             while nesting.depth > 0 {
-                index = skipSpace(input, index)
-                let isObject = nesting.isInObject
+                index = skipSpace(input, index, &sink)
                 switch try require(input, index) {
                 case UInt8(ascii: ","):
-                    sink.put(UInt8(ascii: ","))
-                    index = skipSpace(input, index + 1)
-                    if isObject { index = try name(input, index, nesting.depth, &sink) }
-                    continue value
-                case isObject ? UInt8(ascii: "}") : UInt8(ascii: "]"):
-                    sink.put(input[index])
+                    index = skipSpace(input, index &+ 1, &sink)
+                    continue item
+                case nesting.isInObject ? UInt8(ascii: "}") : UInt8(ascii: "]"):
                     nesting.pop()
-                    index += 1
+                    index &+= 1
                 default: throw EventFault(.invalidJSON, at: index)
                 }
             }
-            index = skipSpace(input, index)
+            index = skipSpace(input, index, &sink)
             if index < input.count { throw EventFault(.invalidJSON, at: index) }
             return root
         }
     }
 
-    /// Reads a member's name and its colon; returns where the value begins.
+    /// Reads the member's name at `index` and its colon, and moves on to where the value begins. True if the value is
+    /// the discriminator's.
     @inline(__always)
     private static func name<Sink: JSONSink>(
-        _ input: Span<UInt8>, _ start: Int, _ depth: Int, _ sink: inout Sink
-    ) throws(EventFault) -> Int {
-        guard try require(input, start) == UInt8(ascii: "\"") else { throw EventFault(.invalidJSON, at: start) }
-        let text = try JSONStringScan.string(input, start, &sink)
-        if depth == 1 { sink.outermostName(input, start + 1..<text.end - 1, escaped: text.isEscaped) }
-        let colon = skipSpace(input, text.end)
+        _ input: Span<UInt8>, _ index: inout Int, _ depth: Int, _ sink: inout Sink
+    ) throws(EventFault) -> Bool {
+        guard try require(input, index) == UInt8(ascii: "\"") else { throw EventFault(.invalidJSON, at: index) }
+        let text = try JSONStringScan.string(input, index)
+        let isKind =
+            depth == 1 ? sink.outermostName(input, index &+ 1..<text.end &- 1, escaped: text.isEscaped) : false
+        let colon = skipSpace(input, text.end, &sink)
         guard try require(input, colon) == UInt8(ascii: ":") else { throw EventFault(.invalidJSON, at: colon) }
-        sink.put(UInt8(ascii: ":"))
-        return skipSpace(input, colon + 1)
-    }
-
-    /// Reads a number; returns the offset after it.
-    @inline(__always)
-    private static func number<Sink: JSONSink>(
-        _ input: Span<UInt8>, _ start: Int, _ sink: inout Sink
-    ) throws(EventFault) -> Int {
-        var index = start
-        if input[index] == UInt8(ascii: "-") {
-            sink.put(UInt8(ascii: "-"))
-            index += 1
-        }
-        if try require(input, index) == UInt8(ascii: "0") {
-            sink.put(UInt8(ascii: "0"))
-            index += 1
-        } else {
-            index = try digits(input, index, &sink)
-        }
-        if index < input.count, input[index] == UInt8(ascii: ".") {
-            sink.put(UInt8(ascii: "."))
-            index = try digits(input, index + 1, &sink)
-        }
-        if index < input.count, input[index] | 0x20 == UInt8(ascii: "e") {
-            sink.put(input[index])
-            index += 1
-            let sign = try require(input, index)
-            if sign == UInt8(ascii: "+") || sign == UInt8(ascii: "-") {
-                sink.put(sign)
-                index += 1
-            }
-            index = try digits(input, index, &sink)
-        }
-        return index
-    }
-
-    /// Reads one digit or more; returns the offset after them.
-    @inline(__always)
-    private static func digits<Sink: JSONSink>(
-        _ input: Span<UInt8>, _ start: Int, _ sink: inout Sink
-    ) throws(EventFault) -> Int {
-        guard try require(input, start) &- UInt8(ascii: "0") <= 9 else { throw EventFault(.invalidJSON, at: start) }
-        var index = start
-        while index < input.count, input[index] &- UInt8(ascii: "0") <= 9 {
-            sink.put(input[index])
-            index += 1
-        }
-        return index
+        index = skipSpace(input, colon &+ 1, &sink)
+        return isKind
     }
 
     /// Reads one of the three literal names; returns the offset after it.
-    @inline(__always)
-    private static func literal<Sink: JSONSink>(
-        _ word: StaticString, _ input: Span<UInt8>, _ start: Int, _ sink: inout Sink
+    private static func literal(
+        _ word: StaticString, _ input: Span<UInt8>, _ start: Int
     ) throws(EventFault) -> Int {
-        var index = start
-        while index - start < word.utf8CodeUnitCount {
-            guard try require(input, index) == word.utf8Start[index - start] else {
-                throw EventFault(.invalidJSON, at: index)
+        for offset in 0..<word.utf8CodeUnitCount {
+            guard try require(input, start &+ offset) == word.utf8Start[offset] else {
+                throw EventFault(.invalidJSON, at: start &+ offset)
             }
-            sink.put(input[index])
-            index += 1
         }
-        return index
+        return start &+ word.utf8CodeUnitCount
     }
 
     /// The offset of the first byte from `start` that is no insignificant white space; the length if there is none.
     @inline(__always)
-    private static func skipSpace(_ input: Span<UInt8>, _ start: Int) -> Int {
+    private static func skipSpace<Sink: JSONSink>(_ input: Span<UInt8>, _ start: Int, _ sink: inout Sink) -> Int {
+        start >= input.count || input[unchecked: start] > 0x20 ? start : spaceEnd(input, start, &sink)
+    }
+
+    @inline(never)
+    private static func spaceEnd<Sink: JSONSink>(_ input: Span<UInt8>, _ start: Int, _ sink: inout Sink) -> Int {
         var index = start
-        while index < input.count, isSpace(input[index]) { index += 1 }
+        while index < input.count, isSpace(input[unchecked: index]) { index &+= 1 }
+        if index > start { sink.skipped(input, start..<index) }
         return index
     }
 
@@ -205,8 +157,8 @@ package enum JSONScanner {
 
     /// The byte at `index`, without which the text would be cut short.
     @inline(__always)
-    private static func require(_ input: Span<UInt8>, _ index: Int) throws(EventFault) -> UInt8 {
+    static func require(_ input: Span<UInt8>, _ index: Int) throws(EventFault) -> UInt8 {
         guard index < input.count else { throw EventFault(.invalidJSON, at: input.count) }
-        return input[index]
+        return input[unchecked: index]
     }
 }

@@ -27,7 +27,7 @@ package enum LineFramer {
         let from = min(start + searched, bytes.count)
         // One byte more than a line may have, for its end: whatever lies behind cannot help.
         let until = bytes.count - start > lineBytesMax ? start + lineBytesMax + 1 : bytes.count
-        if from < until, let end = WordScan.firstIndex(of: UInt8(ascii: "\n"), in: bytes, from..<until) {
+        if from < until, let end = ByteSearch.firstIndex(of: UInt8(ascii: "\n"), in: bytes, from..<until) {
             searched = 0
             return .line(ByteRange(start..<end), next: end + 1)
         }

@@ -10,6 +10,8 @@ package enum MediaType {
     /// True exactly when the `Accept` list at `list` names `lowercase` itself (wild cards do not count) with a weight
     /// above 0.
     package static func isAccepted(_ bytes: Span<UInt8>, _ list: ByteRange, _ lowercase: StaticString) -> Bool {
+        // What most clients say.
+        if ASCII.matches(bytes, list, lowercase) { return true }
         var start = Int(list.start)
         while start < list.end {
             var end = start

@@ -1,8 +1,19 @@
 /// Percent-encoding of targets (RFC 3986 section 2.1), undone strictly.
 package enum PercentCoding {
+    /// Whether `decode` would return these very bytes, as it does for nearly every target: visible ASCII without an
+    /// escape. Who asks this first need not make an array.
+    package static func isPlain(_ text: Span<UInt8>) -> Bool {
+        for index in text.indices {
+            let byte = text[index]
+            if byte == UInt8(ascii: "%") || byte <= 0x20 || byte >= 0x7F { return false }
+        }
+        return true
+    }
+
     /// `text` with every `%XX` replaced by its byte. An escape that is not two hexadecimal digits is 400, and so is a
     /// result that is not UTF-8. `+` stays `+`: it means a space in form bodies only.
     package static func decode(_ text: Span<UInt8>) throws(HTTPFault) -> [UInt8] {
+        if isPlain(text) { return [UInt8](bytes: text) }
         var decoded: [UInt8] = []
         decoded.reserveCapacity(text.count)
         var index = 0

@@ -54,6 +54,21 @@ package enum UTF8Check {
         return .character(length)
     }
 
+    /// The length of the well-formed character of several bytes that `word` begins with, its first byte lowest; 0 if
+    /// there is none. The same as `step` in fewer instructions: the bits that tell a lead and its continuations, then
+    /// those that tell overlong forms, surrogates and what lies above U+10FFFF.
+    @inline(__always)
+    static func lengthOfCharacter(_ word: UInt32) -> Int {
+        if word & 0x0000_C0E0 == 0x0000_80C0 { return word & 0x1E == 0 ? 0 : 2 }
+        if word & 0x00C0_C0F0 == 0x0080_80E0 {
+            let bounds = word & 0x200F
+            return bounds == 0 || bounds == 0x200D ? 0 : 3
+        }
+        guard word & 0xC0C0_C0F8 == 0x8080_80F0 else { return 0 }
+        let plane = (word & 7) << 2 | (word >> 12) & 3
+        return 1...16 ~= plane ? 4 : 0
+    }
+
     /// Whether the whole text is well-formed.
     package static func isValid(_ text: Span<UInt8>) -> Bool {
         var validator = UTF8Validator()

@@ -17,11 +17,10 @@ package struct UTF8Validator: BitwiseCopyable, Sendable {
     /// Takes the next piece. False as soon as a byte can belong to no well-formed text; then the validator is of no
     /// more use.
     package mutating func feed(_ piece: Span<UInt8>) -> Bool {
-        let raw = piece.bytes
         var index = 0
         while index < piece.count {
             if missing == 0 {
-                while piece.count - index >= 8, WordScan.load(raw, index) & WordScan.highs == 0 { index += 8 }
+                while piece.count - index >= 8, WordScan.load(piece, index) & WordScan.highs == 0 { index += 8 }
                 guard index < piece.count else { return true }
                 let byte = piece[index]
                 index += 1

@@ -141,19 +141,60 @@ struct DeliveryTests {
             queue.remove(removed, in: records)
             queue.remove(7, in: records)
             queue.append(7, in: records)
-            var order: [UInt32] = []
-            while let slot = queue.popFirst(in: records) { order.append(slot) }
-            #expect(order == (0..<6).filter { $0 != removed } + [7])
+            let left = (0..<6).filter { $0 != removed } + [7]
+            #expect(Array(queue.front(.max)) == left)
+            #expect(Array(queue.front(2)) == Array(left.prefix(2)))
+            for slot in left { records[Int(slot)].flags.remove(.queued) }
+            queue.removeFirst(2)
+            #expect(Array(queue.front(.max)) == Array(left.dropFirst(2)))
+            queue.removeFirst(4)
             #expect(queue.count == 0)
             queue.append(removed, in: records)
-            #expect(queue.popFirst(in: records) == removed)
+            #expect(Array(queue.front(.max)) == [removed])
+            records[Int(removed)].flags.remove(.queued)
         }
+    }
+
+    @Test("the flush queue grows, and moves up what is left before it does")
+    func flushQueueGrowth() {
+        let records = UnsafeMutablePointer<Connection>.allocate(capacity: 1000)
+        defer { records.deallocate() }
+        records.initialize(repeating: Connection(), count: 1000)
+        var queue = FlushQueue()
+        var model: [UInt32] = []
+        var next: UInt32 = 0
+        for (added, taken) in [(60, 50), (50, 1), (3, 62), (500, 10), (90, 400), (0, 180), (700, 0), (250, 950)] {
+            for place in 0..<added {
+                let slot = next % 1000
+                next += 1
+                if place % 2 == 0 {
+                    queue.append(slot, in: records)
+                } else {
+                    queue.reserve(1)[0] = slot
+                    records[Int(slot)].flags.insert(.queued)
+                    queue.commit(1)
+                }
+                model.append(slot)
+            }
+            #expect(Array(queue.front(.max)) == model)
+            for slot in model.prefix(taken) { records[Int(slot)].flags.remove(.queued) }
+            queue.removeFirst(taken)
+            model.removeFirst(taken)
+        }
+        #expect(queue.count == 0)
+    }
+
+    @Test("what a delivery touches of a connection's record lies in its first cache line")
+    func recordLayout() {
+        #expect(MemoryLayout<Connection>.offset(of: \.waitingSince) == 40)
+        #expect(MemoryLayout<Connection>.offset(of: \.ring) == 44)
+        #expect(MemoryLayout<OutboundRing>.offset(of: \.byteCount) == 16)
     }
 
     @Test("a connection's record has the documented size")
     func recordSize() {
-        #expect(MemoryLayout<Connection>.stride <= 128)
-        #expect(MemoryLayout<Connection>.size == 120)
+        #expect(MemoryLayout<Connection>.stride == 128)
+        #expect(MemoryLayout<Connection>.size == 128)
         #expect(MemoryLayout<OutboundRun>.stride == 12)
         #expect(MemoryLayout<OutboundRing>.stride == 44)
     }

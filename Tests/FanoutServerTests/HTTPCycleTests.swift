@@ -147,6 +147,11 @@ struct HTTPCycleTests {
             (RequestText.post("{}", to: "/v1/events?ack=sometimes"), 400, "bad_ack"),
             (RequestText.post("{}", to: "/v1/events?ack=synced"), 409, "level_unavailable"),
             (RequestText.post("{}", to: "/v1/events?chanel=a"), 400, "unknown_parameter"),
+            (RequestText.post("{}", to: "/v1/events?%63hannel=a&channel=b"), 400, "bad_channel"),
+            (RequestText.post("{}", to: "/v1/events?channel=a%2F%2Fb"), 400, "bad_channel"),
+            (RequestText.post("{}", to: "/v1/events?channel=%zz"), 400, "bad_target"),
+            (RequestText.post("{}", to: "/v1/events?%61ck=sometimes"), 400, "bad_ack"),
+            (RequestText.post("{}", to: "/v1/events?pseq=1"), 501, "unsupported"),
             (RequestText.post("{\"seq\":1}"), 422, "reserved_member"),
             (RequestText.post("{\"s\\u0065q\":1}"), 422, "reserved_member"),
             (RequestText.post("{\"type\":\"$hello\"}"), 422, "reserved_kind"),
@@ -164,6 +169,20 @@ struct HTTPCycleTests {
             #expect(answer?.errorCode == code, "\(request)")
         }
         #expect(server.engine.hub.head == 0)
+    }
+
+    @Test("a path and a query that are spelt with escapes mean the same")
+    func escaped() throws {
+        let server = try SimulatedServer()
+        let client = try server.connect()
+        for target in ["/v1/events?channel=a/b", "/%761/events?channel=a%2Fb", "/v1/events?%63hannel=%61/b"] {
+            client.write(RequestText.post("{}", to: target))
+            #expect(Answer.all(client.takeAll()).map(\.status) == [200], "\(target)")
+        }
+        let name = try #require(ChannelName("a/b"))
+        let index = server.engine.hub.channels.index(of: name)
+        let events = index.map { server.engine.hub.channels[$0].eventCount }
+        #expect(events == 3)
     }
 
     @Test("a request of another media type makes no channel")

@@ -42,4 +42,21 @@ struct PublisherRestTests {
         #expect(rest.update(now: 1 << 40, isWanted: true) == nil)
         #expect(rest.update(now: 1 << 41, isWanted: true) != nil)
     }
+
+    @Test("publishers go on as soon as the readers they rest for have caught up", arguments: [false, true])
+    func caughtUp(onEpoll: Bool) throws {
+        let server = try SimulatedServer(onEpoll: onEpoll) { $0.limits.events = 4 }
+        let reader = try server.connect(SimulatedServer.events)
+        server.settle()
+        for number in 0..<8 { try server.publish("{\"n\":\(number)}") }
+        // Past its limit, and its socket has not been offered anything yet.
+        server.engine.judgeLaggards()
+        server.engine.updateRest()
+        try #require(server.engine.rest.isResting)
+        let before = server.kernel.now
+        _ = server.engine.turn(wait: true)
+        #expect(!server.engine.rest.isResting)
+        #expect(server.kernel.now == before, "nobody waited for a clock")
+        #expect(reader.takeText().contains("\"n\":7}\n"))
+    }
 }

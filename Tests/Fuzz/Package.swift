@@ -16,8 +16,9 @@ let package = Package(
     targets: [
         .target(name: "CDigest", linkerSettings: [.linkedLibrary(":libcrypto.a")]),
         .target(name: "CLibFuzzer"),
+        .target(name: "CVector"),
         .target(name: "Planted"),
-        .target(name: "Wire", dependencies: ["CDigest", "Planted"], swiftSettings: wireSettings),
+        .target(name: "Wire", dependencies: ["CDigest", "CVector", "Planted"], swiftSettings: wireSettings),
         .executableTarget(
             name: "fuzz", dependencies: ["Wire", "CLibFuzzer"], path: "Sources/Fuzz",
             swiftSettings: [.unsafeFlags(["-sanitize=address"])],

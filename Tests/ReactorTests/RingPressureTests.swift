@@ -84,6 +84,34 @@ struct RingPressureTests {
         for pair in pairs { #expect(got[pair.socket] == bytes) }
     }
 
+    @Test("an entry to be filled is empty, and one that is filled with a send is written whole", arguments: setups)
+    func entries(_ setup: Int) throws {
+        let ring = try UringSetup(entries: 4, modesSkipped: setup, hidden: nil)
+        defer {
+            io_uring_queue_exit(ring.ring)
+            ring.ring.deallocate()
+        }
+        try ring.enable()
+        func bytes(_ entry: UnsafeMutablePointer<io_uring_sqe>) -> UnsafeMutableRawBufferPointer {
+            UnsafeMutableRawBufferPointer(start: entry, count: MemoryLayout<io_uring_sqe>.stride)
+        }
+        // Four operations that no kernel has, in all the entries there are.
+        for _ in 0..<4 {
+            bytes(try #require(ring_next_entry(ring.ring))).initializeMemory(as: UInt8.self, repeating: 0xFF)
+        }
+        #expect(ring_next_entry(ring.ring) == nil)
+        for _ in 0..<10 where ring_unsubmitted(ring.ring) > 0 {
+            _ = ring_enter(ring.ring, ring.isRegistered ? 1 : 0, 0, 0)
+        }
+        let used = try #require(ring_next_entry(ring.ring))
+        #expect(bytes(used).allSatisfy { $0 == 0xFF }, "as it was left")
+        ring_prepare_send(used, 3, nil, 5, 7, 9)
+        let emptied = try #require(ring_next_empty_entry(ring.ring))
+        #expect(bytes(emptied).allSatisfy { $0 == 0 })
+        ring_prepare_send(emptied, 3, nil, 5, 7, 9)
+        #expect(bytes(used).elementsEqual(bytes(emptied)))
+    }
+
     @Test("the ring does what the backend needs and nothing else", arguments: setups)
     func restricted(_ setup: Int) throws {
         let ring = try UringSetup(entries: 4, modesSkipped: setup, hidden: nil)

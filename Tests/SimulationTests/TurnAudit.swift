@@ -100,8 +100,8 @@ struct TurnAudit {
                 continue
             }
             let before = closing[slot]
-            let turns = before?.generation == connection.generation ? (before?.turns ?? 0) + 1 : 0
-            closing[slot] = (connection.generation, turns)
+            let turns = before?.generation == connection.socket.generation ? (before?.turns ?? 0) + 1 : 0
+            closing[slot] = (connection.socket.generation, turns)
             if turns == 2 { faults.append("slot \(slot): closed two turns ago and not gone (\(connection.flags))") }
         }
         return faults
@@ -115,9 +115,9 @@ struct TurnAudit {
             return []
         }
         let since = engine.delivery.oldestWaiting(slot)
-        var wait = oldest[slot] ?? Wait(generation: connection.generation, since: since, began: clock)
-        if wait.generation != connection.generation || wait.since != since {
-            wait = Wait(generation: connection.generation, since: since, began: clock)
+        var wait = oldest[slot] ?? Wait(generation: connection.socket.generation, since: since, began: clock)
+        if wait.generation != connection.socket.generation || wait.since != since {
+            wait = Wait(generation: connection.socket.generation, since: since, began: clock)
         }
         let age = clock - wait.began
         let most = UInt64(engine.hub.subscriptions[connection.group].limits.ageMilliseconds)
@@ -142,11 +142,11 @@ struct TurnAudit {
         default: return []
         }
         let now = engine.loop.now
-        var last = heard[slot] ?? (connection.generation, now, true)
+        var last = heard[slot] ?? (connection.socket.generation, now, true)
         let isBusy = !connection.ring.isEmpty
         // What waited until this turn was taken in it at the earliest.
-        if last.generation != connection.generation || isBusy || last.wasBusy {
-            last = (connection.generation, now, isBusy)
+        if last.generation != connection.socket.generation || isBusy || last.wasBusy {
+            last = (connection.socket.generation, now, isBusy)
         }
         heard[slot] = last
         let begun = UInt32(truncatingIfNeeded: now) &- connection.waitingSince
@@ -176,7 +176,7 @@ struct TurnAudit {
             let input = connection.input
             let bytes = input == Connection.none ? 0 : engine.inputs[input].count + engine.inputs[input].body.count
             var turns = 0
-            if let before = waiting[slot], before.generation == connection.generation, before.bytes == bytes,
+            if let before = waiting[slot], before.generation == connection.socket.generation, before.bytes == bytes,
                 connection.ring.isEmpty
             {
                 turns = before.turns + 1
@@ -184,7 +184,7 @@ struct TurnAudit {
             if turns > 2 * deferredMost + 2 {
                 faults.append("slot \(slot): its input waits for \(turns) turns beside \(deferredMost) others")
             }
-            still[slot] = Waiting(generation: connection.generation, bytes: bytes, turns: turns)
+            still[slot] = Waiting(generation: connection.socket.generation, bytes: bytes, turns: turns)
         }
         waiting = still
         return faults

@@ -23,12 +23,23 @@ struct ImportTests {
 
     @Test("Wire imports nothing that does input or output")
     func wire() {
-        #expect(strays("Wire", allowed: ["CDigest", "Planted", "Synchronization", "Glibc"]) == [])
+        #expect(strays("Wire", allowed: ["CDigest", "CVector", "Planted", "Synchronization", "Glibc"]) == [])
     }
 
     @Test("Reactor knows the kernel and nothing of events")
     func reactor() {
         #expect(strays("Reactor", allowed: ["CIOUring", "CLinux", "Glibc", "Planted", "Synchronization"]) == [])
+    }
+
+    @Test("the report is a function of bytes")
+    func loadReport() {
+        #expect(strays("LoadReport", allowed: ["Wire", "Glibc"]) == [])
+    }
+
+    @Test("the load generator shares no code with the server beside Wire")
+    func loadGenerator() {
+        #expect(strays("ClientSockets", allowed: ["CLinux", "Glibc"]) == [])
+        #expect(strays("LoadGenerator", allowed: ["CLinux", "ClientSockets", "FanoutClient", "Glibc", "Wire"]) == [])
     }
 
     @Test("only the io_uring backend and its receive buffers import CIOUring")

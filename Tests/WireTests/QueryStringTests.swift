@@ -89,4 +89,20 @@ struct QueryStringTests {
         let fault = #expect(throws: HTTPFault.self) { _ = try path(text) }
         #expect(fault?.status == 400)
     }
+
+    @Test("a plain text is one that decoding leaves as it is")
+    func plain() throws {
+        for byte in UInt8.min...UInt8.max {
+            let text: [UInt8] = [UInt8(ascii: "a"), byte, UInt8(ascii: "1"), UInt8(ascii: "2")]
+            let isVisible = byte > 0x20 && byte < 0x7F
+            let isPlain = PercentCoding.isPlain(text.span)
+            #expect(isPlain == (isVisible && byte != UInt8(ascii: "%")), "byte \(byte)")
+            guard isPlain else { continue }
+            let decoded = try PercentCoding.decode(text.span)
+            #expect(decoded == text)
+        }
+        let empty: [UInt8] = []
+        let isEmptyPlain = PercentCoding.isPlain(empty.span)
+        #expect(isEmptyPlain)
+    }
 }

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <liburing.h>
 #include <poll.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -25,19 +26,51 @@ static const unsigned char ring_sqe_buffer_select = 1u << 5;
 static const unsigned ring_cqe_has_buffer = IORING_CQE_F_BUFFER;
 static const unsigned ring_cqe_more = IORING_CQE_F_MORE;
 
+// Fills the index array, through which the kernel looks for entries, once and for all: entry n is at place n. (Left
+// empty, it would send entry 0 again and again.) To be called when the ring was made; ring_publish relies on it. Newer
+// versions of liburing make rings without the array, in which entries are taken in order anyhow.
+static inline void ring_fill_indices(struct io_uring *ring) {
+    if (!ring->sq.array) return;
+    for (unsigned i = 0; i < ring->sq.ring_entries; i++) ring->sq.array[i] = i;
+}
+
+// The next entry, or NULL where the queue is full. Its bytes are those of an earlier operation: it is for who writes
+// all of them.
+static inline struct io_uring_sqe *ring_next_entry(struct io_uring *ring) {
+    struct io_uring_sq *sq = &ring->sq;
+    unsigned tail = sq->sqe_tail;
+    if (tail - IO_URING_READ_ONCE(*sq->khead) >= sq->ring_entries) return NULL;
+    sq->sqe_tail = tail + 1;
+    return &sq->sqes[tail & sq->ring_mask];
+}
+
+// The next entry, emptied: of liburing's functions that fill one, newer versions leave to io_uring_get_sqe what they do
+// not set themselves, such as flags.
+static inline struct io_uring_sqe *ring_next_empty_entry(struct io_uring *ring) {
+    struct io_uring_sqe *entry = ring_next_entry(ring);
+    if (entry) memset(entry, 0, sizeof *entry);
+    return entry;
+}
+
+// Fills an entry with a send. Once for each delivery: all 64 bytes are written, in a few wide stores.
+static inline void ring_prepare_send(struct io_uring_sqe *entry, int socket, const void *from, unsigned count,
+                                     unsigned flags, __u64 user_data) {
+    *entry = (struct io_uring_sqe){
+        .opcode = IORING_OP_SEND,
+        .fd = socket,
+        .addr = (__u64)(uintptr_t)from,
+        .len = count,
+        .msg_flags = flags,
+        .user_data = user_data,
+    };
+}
+
 // Makes the entries filled since the last call visible to the kernel; answers how many it has not taken yet.
-// The index array must be filled: without it the kernel sends entry 0 again and again.
 static inline unsigned ring_publish(struct io_uring *ring) {
     struct io_uring_sq *sq = &ring->sq;
-    unsigned tail = *sq->ktail;
-    unsigned mask = *sq->kring_mask;
-    while (sq->sqe_head != sq->sqe_tail) {
-        sq->array[tail & mask] = sq->sqe_head & mask;
-        tail++;
-        sq->sqe_head++;
-    }
-    io_uring_smp_store_release(sq->ktail, tail);
-    return tail - io_uring_smp_load_acquire(sq->khead);
+    sq->sqe_head = sq->sqe_tail;
+    io_uring_smp_store_release(sq->ktail, sq->sqe_tail);
+    return sq->sqe_tail - io_uring_smp_load_acquire(sq->khead);
 }
 
 // How many entries the kernel has not taken yet, filled but unpublished ones included.
@@ -61,16 +94,13 @@ static inline int ring_enter(struct io_uring *ring, int registered, unsigned wan
 // Copies completions out of the ring and gives their places back; answers how many.
 static inline unsigned ring_reap(struct io_uring *ring, struct io_uring_cqe *into, unsigned capacity) {
     struct io_uring_cq *cq = &ring->cq;
-    unsigned mask = *cq->kring_mask;
     unsigned head = *cq->khead;
     unsigned available = io_uring_smp_load_acquire(cq->ktail) - head;
     unsigned count = available < capacity ? available : capacity;
-    for (unsigned i = 0; i < count; i++) {
-        const struct io_uring_cqe *from = &cq->cqes[(head + i) & mask];
-        into[i].user_data = from->user_data;
-        into[i].res = from->res;
-        into[i].flags = from->flags;
-    }
+    unsigned place = head & cq->ring_mask;
+    unsigned straight = cq->ring_entries - place < count ? cq->ring_entries - place : count;
+    memcpy(into, cq->cqes + place, straight * sizeof *into);
+    memcpy(into + straight, cq->cqes, (count - straight) * sizeof *into);
     io_uring_smp_store_release(cq->khead, head + count);
     return count;
 }

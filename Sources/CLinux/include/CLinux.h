@@ -11,3 +11,4 @@
 #include <sys/un.h>
 #include "LinuxSockets.h"
 #include "CommandLine.h"
+#include "Prefetch.h"

@@ -1,5 +1,6 @@
 /// The record of one connection: everything the server knows of it between two completions.
 
+import Reactor
 import Wire
 
 /// How far a connection has come.
@@ -51,7 +52,7 @@ enum Transport: UInt8, CaseIterable {
     }
 }
 
-/// 120 bytes per connection, flat, without a reference to anything: 19,000 of them are 2 MB.
+/// 128 bytes per connection, two cache lines, flat, without a reference to anything: 19,000 of them are 2.4 MB.
 struct Connection: BitwiseCopyable {
     struct Flags: OptionSet, BitwiseCopyable {
         let rawValue: UInt32
@@ -101,38 +102,50 @@ struct Connection: BitwiseCopyable {
         static let answered = Flags(rawValue: 1 << 28)
         /// The kernel had no memory for its send, which is tried again after a rest.
         static let starving = Flags(rawValue: 1 << 27)
+
+        /// No send is begun while one of these is set.
+        static let unsendable: Flags = [.sending, .starving]
+        /// Something is to be done when the ring is empty.
+        static let duties: Flags = [.endsWhenSent, .skipping, .inputPaused]
+        static let sendingWithDuties: Flags = [.sending, .endsWhenSent, .skipping, .inputPaused]
     }
 
-    var generation: UInt32 = 0
+    // The first cache line: all that an event on its way to a reader that keeps up reads or writes.
+
+    /// The reactor's name for it.
+    var socket = SocketID(slot: .max, generation: 0)
     var phase = Phase.free
     var transport = Transport.http
     /// Where it came in.
     var listener = ListenerName.other
     var flags: Flags = []
-    /// What is yet to be sent.
-    var ring = OutboundRing()
     /// Bytes of the send in flight: the first ones of the ring.
     var inFlight: UInt32 = 0
     /// Events in the ring that have not gone out whole.
     var pendingEvents: UInt32 = 0
-    /// Events that matched while it was skipping, for the `$gap`; the largest number stands for any that is larger.
-    var missed: UInt32 = 0
+    /// The newest event that has been taken by the socket, and the newest in the ring; 0 is none.
+    var sentSeq: UInt64 = 0
+    var queuedSeq: UInt64 = 0
     /// When the ring last became non-empty or lost bytes: the low 32 bits of the loop's milliseconds.
     var waitingSince: UInt32 = 0
-    /// The next connection in the flush queue.
-    var nextQueued = Connection.none
+    /// What is yet to be sent. The first 20 bytes of it, which are all that a ring of one run uses, end the line.
+    var ring = OutboundRing()
+
+    // The second line.
+
+    /// Events that matched while it was skipping, for the `$gap`; the largest number stands for any that is larger.
+    var missed: UInt32 = 0
     var group = Connection.none
     var member: UInt32 = 0
     /// Its input buffer, if bytes wait in one.
     var input = Connection.none
-    /// The newest event that has been taken by the socket, and the newest in the ring; 0 is none.
-    var sentSeq: UInt64 = 0
-    var queuedSeq: UInt64 = 0
     /// Input rate: bytes since the window began (low 32 bits of milliseconds), control frames in the present second.
     var windowStart: UInt32 = 0
     var windowBytes: UInt32 = 0
     var controlSecond: UInt32 = 0
     var controlCount: UInt32 = 0
+    /// Nothing: it makes the record two lines long, so that every record begins with one.
+    private var unused: UInt64 = 0
 
     /// "No index".
     static let none = UInt32.max

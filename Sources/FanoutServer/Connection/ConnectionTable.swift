@@ -13,6 +13,8 @@ struct ConnectionTable: ~Copyable {
     /// Open sockets by transport.
     private(set) var counts: InlineArray<8, Int> = InlineArray(repeating: 0)
 
+    /// All connections; listeners are none.
+    private(set) var total = 0
     /// One more than the highest slot ever used: how far a walk over all connections goes.
     private(set) var slotsUsed = 0
 
@@ -35,40 +37,39 @@ struct ConnectionTable: ~Copyable {
     /// Starts a record for a socket.
     mutating func open(_ socket: SocketID, phase: Phase, transport: Transport, from listener: ListenerName = .other) {
         var record = Connection()
-        record.generation = socket.generation
+        record.socket = socket
         record.phase = phase
         record.transport = transport
         record.listener = listener
         records[Int(socket.slot)] = record
         slotsUsed = max(slotsUsed, Int(socket.slot) + 1)
-        counts[Int(transport.rawValue)] += 1
+        count(transport, 1)
     }
 
     /// Says that the connection speaks something else from now on.
     mutating func change(_ slot: UInt32, to transport: Transport) {
-        counts[Int(records[Int(slot)].transport.rawValue)] -= 1
+        count(records[Int(slot)].transport, -1)
         records[Int(slot)].transport = transport
-        counts[Int(transport.rawValue)] += 1
+        count(transport, 1)
+    }
+
+    private mutating func count(_ transport: Transport, _ change: Int) {
+        counts[Int(transport.rawValue)] += change
+        if transport != .listener { total += change }
     }
 
     /// Ends a record.
     mutating func free(_ slot: UInt32) {
-        counts[Int(records[Int(slot)].transport.rawValue)] -= 1
+        count(records[Int(slot)].transport, -1)
         records[Int(slot)].phase = .free
     }
 
     /// The reactor's name for the connection in `slot`.
     func socket(_ slot: UInt32) -> SocketID {
-        SocketID(slot: slot, generation: records[Int(slot)].generation)
+        records[Int(slot)].socket
     }
 
     /// All sockets that are not free, listeners included.
     var openSockets: Int { total + counts[Int(Transport.listener.rawValue)] }
 
-    /// All connections; listeners are none.
-    var total: Int {
-        var sum = 0
-        for transport in Transport.allCases where transport != .listener { sum += counts[Int(transport.rawValue)] }
-        return sum
-    }
 }

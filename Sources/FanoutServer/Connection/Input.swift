@@ -20,15 +20,41 @@ extension Engine {
         case .free, .listener, .closing:
             break
         default:
-            let input = connection.pointee.input
-            if input == Connection.none {
+            if connection.pointee.input == Connection.none {
                 consumeLent(slot, bytes)
             } else {
-                guard mayKeep(slot, inputs[input].growth(adding: bytes.count)) else { return }
-                inputs.append(bytes, to: input)
-                consumeKept(slot)
+                consumeBehindKept(slot, bytes)
             }
         }
+    }
+
+    /// Uses bytes behind others that wait. Of lines the first is made whole among those and the rest is used where it
+    /// lies: a publisher that streams leaves a part of a line in every buffer, and each next one would be copied whole.
+    private func consumeBehindKept(_ slot: UInt32, _ bytes: UnsafeMutableBufferPointer<UInt8>) {
+        let connection = delivery.connections.records + Int(slot)
+        var first = bytes.count
+        if connection.pointee.phase == .ingest,
+            let end = ByteSearch.firstIndex(of: UInt8(ascii: "\n"), in: bytes.span, 0..<bytes.count)
+        {
+            first = end + 1
+        }
+        guard keep(slot, UnsafeMutableBufferPointer(rebasing: bytes[..<first])) else { return }
+        consumeKept(slot)
+        guard first < bytes.count, takesInput(slot) else { return }
+        let rest = UnsafeMutableBufferPointer(rebasing: bytes[first...])
+        if connection.pointee.input == Connection.none {
+            consumeLent(slot, rest)
+        } else {
+            _ = keep(slot, rest)
+        }
+    }
+
+    /// Adds bytes to the connection's input buffer. False where memory is short: then their sender has been told.
+    private func keep(_ slot: UInt32, _ bytes: UnsafeMutableBufferPointer<UInt8>) -> Bool {
+        let buffer = inputBuffer(of: slot)
+        guard mayKeep(slot, inputs[buffer].growth(adding: bytes.count)) else { return false }
+        inputs.append(bytes, to: buffer)
+        return true
     }
 
     /// Uses bytes where the reactor has them, as far as that is possible now, and keeps the rest. The phases bound how
@@ -41,10 +67,7 @@ extension Engine {
             used += count
         }
         guard used < bytes.count, takesInput(slot) else { return }
-        let rest = UnsafeMutableBufferPointer(rebasing: bytes[used...])
-        let buffer = inputBuffer(of: slot)
-        guard mayKeep(slot, inputs[buffer].growth(adding: rest.count)) else { return }
-        inputs.append(rest, to: buffer)
+        _ = keep(slot, UnsafeMutableBufferPointer(rebasing: bytes[used...]))
     }
 
     private func takesInput(_ slot: UInt32) -> Bool {

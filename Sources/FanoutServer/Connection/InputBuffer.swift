@@ -124,6 +124,8 @@ struct InputBuffer {
 
 /// The input buffers in use, by index. Loop thread only.
 struct InputBuffers: ~Copyable {
+    /// Room for so many is kept once nobody has a buffer.
+    private static let capacityKept = 256
     private var table: UnsafeMutablePointer<InputBuffer>
     private var capacity = 16
     private var count = 0
@@ -198,5 +200,16 @@ struct InputBuffers: ~Copyable {
         table[Int(index)] = InputBuffer()
         free.append(index)
         inUse -= 1
+        if inUse == 0, capacity > Self.capacityKept { startOver() }
+    }
+
+    /// A crowd whose requests came in pieces has been served: what the table took for it is given back.
+    private mutating func startOver() {
+        table.deinitialize(count: count)
+        table.deallocate()
+        capacity = 16
+        count = 0
+        free = []
+        table = .allocate(capacity: capacity)
     }
 }

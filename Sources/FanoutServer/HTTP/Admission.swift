@@ -28,18 +28,14 @@ struct Admission {
     /// Decides about one request. `path` is the decoded one, which decides what is asked for; `port` is the listener's.
     func decide(_ request: borrowing Request, path: Span<UInt8>, port: UInt16) -> Verdict {
         let head = request.head
-        guard let host = request.text(head.host), isOurs(host, port: port) else {
-            return .refused(
-                HTTPFault(
-                    status: 421, code: "misdirected",
-                    message:
-                        "Host names another server: use 127.0.0.1, [::1], localhost or a name given with --allow-host"))
-        }
+        guard let hostRange = head.host else { return .refused(Self.misdirected) }
+        let host = request.headBytes.extracting(hostRange.range)
+        guard isOurs(host, port: port) else { return .refused(Self.misdirected) }
         var listed: [UInt8]?
         if let origin = request.text(head.origin) {
             if allowedOrigins.contains(where: { HostCheck.originIsListed(origin.span, $0.span) }) {
                 listed = origin
-            } else if !HostCheck.originIsSame(origin.span, host: host.span) {
+            } else if !HostCheck.originIsSame(origin.span, host: host) {
                 return .refused(
                     HTTPFault(
                         status: 403, code: "origin_refused",
@@ -56,16 +52,23 @@ struct Admission {
         return .welcome
     }
 
-    private func isOurs(_ host: [UInt8], port: UInt16) -> Bool {
-        HostCheck.isLoopbackLiteral(host.span, port: port)
-            || allowedHosts.contains { HostCheck.isListed(host.span, $0.span, port: port) }
-            || (acceptsAddressLiterals && isAddressLiteral(host))
+    private static var misdirected: HTTPFault {
+        HTTPFault(
+            status: 421, code: "misdirected",
+            message: "Host names another server: use 127.0.0.1, [::1], localhost or a name given with --allow-host")
+    }
+
+    private func isOurs(_ host: Span<UInt8>, port: UInt16) -> Bool {
+        if HostCheck.isLoopbackLiteral(host, port: port) { return true }
+        for listed in allowedHosts where HostCheck.isListed(host, listed.span, port: port) { return true }
+        return acceptsAddressLiterals && isAddressLiteral(host)
     }
 
     /// DNS rebinding needs a name: an address that stands in the request itself cannot be rebound.
-    private func isAddressLiteral(_ host: [UInt8]) -> Bool {
-        guard let parts = HostPort.parse(host.span, ByteRange(0..<host.count)) else { return false }
-        return SocketAddress(parsing: String(decoding: host[parts.name.range], as: UTF8.self) + ":1") != nil
+    private func isAddressLiteral(_ host: Span<UInt8>) -> Bool {
+        guard let parts = HostPort.parse(host, ByteRange(0..<host.count)) else { return false }
+        let name = Array(bytes: host.extracting(parts.name.range))
+        return SocketAddress(parsing: String(decoding: name, as: UTF8.self) + ":1") != nil
     }
 
     /// What changes something must come from a page of ours or from no page; what only reads under `/v1/` must not

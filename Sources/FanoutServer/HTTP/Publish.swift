@@ -3,6 +3,32 @@
 import Planted
 import Wire
 
+/// What the query of a publisher asks for, name by name.
+private struct PublishWishes {
+    var channel: ChannelName?
+    var level = AckLevel.accepted
+
+    mutating func take(_ name: Span<UInt8>, _ value: Span<UInt8>) throws(PublishFault) {
+        if name.equals("channel") {
+            guard channel == nil else { throw .oneChannel }
+            guard let named = ChannelName(value) else { throw .badChannel }
+            channel = named
+        } else if name.equals("ack") {
+            level = try PublishFault.level(Self.text(value))
+        } else if Self.comesLater(name) {
+            throw .unsupported(Self.text(name))
+        } else {
+            throw .unknownParameter(Self.text(name))
+        }
+    }
+
+    private static func comesLater(_ name: Span<UInt8>) -> Bool {
+        name.equals("expect_last") || name.equals("producer") || name.equals("pepoch") || name.equals("pseq")
+    }
+
+    private static func text(_ bytes: Span<UInt8>) -> String { String(decoding: Array(bytes: bytes), as: UTF8.self) }
+}
+
 extension Engine {
     /// Publishes a request's body and answers with the ack.
     func publish(_ slot: UInt32, _ request: borrowing Request, _ fields: [HTTPResponse.Field]) {
@@ -23,10 +49,11 @@ extension Engine {
             }
             turnInputBytes += request.body.count
             let receipt = try publishStaged(to: options.destination)
-            var body: [UInt8] = []
-            ResponseJSON.appendAck(ack(receipt, options.level, isBatch: isBatch), to: &body)
-            body.append(UInt8(ascii: "\n"))
-            respond(slot, status: options.level == .none ? 202 : 200, body: body, keepAlive: keepAlive, fields: fields)
+            answer.removeAll(keepingCapacity: true)
+            ResponseJSON.appendAck(ack(receipt, options.level, isBatch: isBatch), to: &answer)
+            answer.append(UInt8(ascii: "\n"))
+            respond(
+                slot, status: options.level == .none ? 202 : 200, body: answer, keepAlive: keepAlive, fields: fields)
         } catch {
             metrics.refusedEvents &+= 1
             var body: [UInt8] = []
@@ -36,30 +63,24 @@ extension Engine {
     }
 
     private func publishOptions(_ request: borrowing Request) throws(PublishFault) -> PublishOptions {
-        var name: ChannelName?
-        var level = AckLevel.accepted
         guard request.head.idempotencyKey == nil else { throw .unsupported("Idempotency-Key") }
-        let pairs: [(name: [UInt8], value: [UInt8])]
-        do throws(HTTPFault) {
-            pairs = try QueryString.decodedPairs(request.headBytes, request.head.query)
-        } catch {
-            throw PublishFault(error)
-        }
-        for pair in pairs {
-            switch String(decoding: pair.name, as: UTF8.self) {
-            case "channel":
-                guard name == nil else { throw .oneChannel }
-                guard let channel = ChannelName(pair.value.span) else { throw .badChannel }
-                name = channel
-            case "ack":
-                level = try PublishFault.level(String(decoding: pair.value, as: UTF8.self))
-            case "expect_last", "producer", "pepoch", "pseq":
-                throw .unsupported(String(decoding: pair.name, as: UTF8.self))
-            default:
-                throw .unknownParameter(String(decoding: pair.name, as: UTF8.self))
+        var wishes = PublishWishes()
+        let bytes = request.headBytes
+        if PercentCoding.isPlain(bytes.extracting(request.head.query.range)) {
+            var query = QueryString(request.head.query)
+            while let pair = query.next(bytes) {
+                try wishes.take(bytes.extracting(pair.name.range), bytes.extracting(pair.value.range))
             }
+        } else {
+            let pairs: [(name: [UInt8], value: [UInt8])]
+            do throws(HTTPFault) {
+                pairs = try QueryString.decodedPairs(bytes, request.head.query)
+            } catch {
+                throw PublishFault(error)
+            }
+            for pair in pairs { try wishes.take(pair.name.span, pair.value.span) }
         }
-        return PublishOptions(destination: .name(name ?? .standard), level: level)
+        return PublishOptions(destination: .name(wishes.channel ?? .standard), level: wishes.level)
     }
 
     /// Stages every line, or none: the first fault names its line.

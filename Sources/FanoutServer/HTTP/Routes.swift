@@ -5,24 +5,37 @@ import Wire
 extension Engine {
     /// Answers one whole request.
     func handle(_ slot: UInt32, _ request: borrowing Request) {
-        let head = request.head
-        do throws(HTTPFault) {
-            let path = try RequestPath.decode(request.headBytes.extracting(head.path.range))
-            var fields: [HTTPResponse.Field] = []
-            if delivery.connections[slot].flags.contains(.tcp) {
-                switch admission.decide(request, path: path.span, port: httpPort) {
-                case .welcome: break
-                case .welcomeFromOrigin(let origin):
-                    fields = [
-                        HTTPResponse.Field("Access-Control-Allow-Origin", origin), HTTPResponse.Field("Vary", "Origin"),
-                    ]
-                case .refused(let fault): return respond(slot, to: head, fault: fault)
-                }
-            }
-            route(slot, request, path.span, fields)
-        } catch {
-            respond(slot, to: head, fault: error)
+        let range = request.head.path.range
+        if PercentCoding.isPlain(request.headBytes.extracting(range)) {
+            admit(slot, request, request.headBytes.extracting(range))
+        } else {
+            handleEncoded(slot, request)
         }
+    }
+
+    private func handleEncoded(_ slot: UInt32, _ request: borrowing Request) {
+        do throws(HTTPFault) {
+            let path = try RequestPath.decode(request.headBytes.extracting(request.head.path.range))
+            admit(slot, request, path.span)
+        } catch {
+            respond(slot, to: request.head, fault: error)
+        }
+    }
+
+    /// `path` is the request's own, decoded.
+    private func admit(_ slot: UInt32, _ request: borrowing Request, _ path: Span<UInt8>) {
+        var fields: [HTTPResponse.Field] = []
+        if delivery.connections[slot].flags.contains(.tcp) {
+            switch admission.decide(request, path: path, port: httpPort) {
+            case .welcome: break
+            case .welcomeFromOrigin(let origin):
+                fields = [
+                    HTTPResponse.Field("Access-Control-Allow-Origin", origin), HTTPResponse.Field("Vary", "Origin"),
+                ]
+            case .refused(let fault): return respond(slot, to: request.head, fault: fault)
+            }
+        }
+        route(slot, request, path, fields)
     }
 
     private func route(

@@ -4,8 +4,8 @@ import Wire
 
 /// Publishes events and keeps who reads what. Loop thread only.
 ///
-/// An event costs one encoding for each wire format that a matching subscriber speaks, and one run for each matching
-/// subscriber; subscribers that do not match cost nothing.
+/// An event costs one encoding for each wire format that a matching subscriber speaks. Events that are published
+/// together cost each matching subscriber one run; subscribers that do not match cost nothing.
 final class Hub {
     /// What a publisher is told.
     struct Receipt: Equatable {
@@ -19,7 +19,13 @@ final class Hub {
 
     let delivery: Delivery
     let epoch: Epoch
-    private(set) var head: UInt64 = 0
+    // These four without run-time checks of exclusivity, which would cost each event several calls: no access to one
+    // of them lasts while another to the same one begins, since nothing that works on one calls back.
+    @exclusivity(unchecked) private(set) var head: UInt64 = 0
+    @exclusivity(unchecked) private(set) var channels = ChannelTable()
+    @exclusivity(unchecked) private var staging = Staging()
+    /// The groups that get the stretch of events being published, by wire format of their members.
+    @exclusivity(unchecked) private var reached: InlineArray<3, SlotList> = InlineArray(repeating: SlotList())
     /// The newest time stamp, in milliseconds since 1970.
     private var newestTime = Int64.min
     let rules: RuleBook
@@ -27,12 +33,12 @@ final class Hub {
         (
             onLag: Configuration.LagPolicy, limits: Configuration.LagLimits, listeners: Configuration.ListenerLimits
         )
-    private(set) var channels = ChannelTable()
     private(set) var subscriptions = SubscriptionTable()
-    private var staging = Staging()
     /// What channels, and subscriptions, may cost.
     var channelBytesMax = Int.max
     var subscriptionBytesMax = Int.max
+    /// The group of those who asked for nothing in particular, by listener, and the table's version in which it was so.
+    private var plainGroups: InlineArray<5, (index: UInt32, version: UInt64)> = InlineArray(repeating: (0, 0))
     /// Subscribers that passed a limit in this turn: judged when the socket has been tried.
     private var suspects: [UInt32] = []
     /// Bytes of the channels' lists of groups: what is remembered of look-ups.
@@ -52,6 +58,10 @@ final class Hub {
             throw StartError("a lag limit is 1 to \(Configuration.LagLimits.most)", exitCode: .configuration)
         }
         defaults = (configuration.onLag, configuration.limits, configuration.listenerLimits)
+    }
+
+    deinit {
+        for format in 0..<3 { reached[format].deallocate() }
     }
 
     /// The place after the newest event.
@@ -75,21 +85,6 @@ final class Hub {
         return channels[channel].hasEnded
     }
 
-    /// Whether every channel that these patterns name has ended: nothing will ever come.
-    func hasEnded(_ patterns: [ChannelPattern]) -> Bool {
-        !patterns.isEmpty
-            && patterns.allSatisfy { pattern in
-                guard let name = pattern.name, let index = channels.index(of: name) else { return false }
-                return channels[index].hasEnded
-            }
-    }
-
-    /// Readers of a channel.
-    func subscriberCount(of channel: UInt32) -> Int {
-        let groups = groups(of: channel)
-        return (0..<groups.count).reduce(0) { $0 + subscriptions[groups[$1]].memberCount }
-    }
-
     /// The groups that read a channel. Free while no group has come or gone since the last time; else a look-up.
     func groups(of channel: UInt32) -> SlotList {
         if channels[channel].groupsVersion != subscriptions.version { lookUpGroups(of: channel) }
@@ -110,33 +105,13 @@ final class Hub {
         extraWork &+= UInt64(channel.pointee.groups.count)
     }
 
-    /// The number of the newest event that a subscription could have got, kinds left aside; 0 is none.
-    /// A look-up for each literal pattern; a walk over the channels where there is a wildcard.
-    func newest(for subscription: Subscription) -> UInt64 {
-        if subscription.patterns.isEmpty || subscription.patterns.contains(where: { $0.isEverything }) { return head }
-        var newest: UInt64 = 0
-        if subscription.patterns.allSatisfy({ $0.isLiteral }) {
-            for pattern in subscription.patterns {
-                if let name = pattern.name, let index = channels.index(of: name) {
-                    newest = max(newest, channels[index].lastSeq)
-                }
-            }
-        } else {
-            var patterns = PatternIndex()
-            for pattern in subscription.patterns { patterns.insert(0, under: pattern) }
-            for index in 0..<UInt32(channels.count)
-            where channels[index].lastSeq > newest && patterns.contains(channels[index].name) {
-                newest = channels[index].lastSeq
-            }
-            extraWork &+= UInt64(channels.count)
-        }
-        return newest
-    }
-
     // MARK: Publishing
 
     /// How many events are staged.
     var stagedCount: Int { staging.events.count }
+
+    /// Whether no further event may be staged.
+    var isStagingFull: Bool { staging.isFull }
 
     /// The rules for events of a channel, which need not exist yet.
     func eventRules(of name: ChannelName) -> EventRules {
@@ -148,47 +123,108 @@ final class Hub {
         try staging.add(text, rules: rules)
     }
 
+    /// The same under the rules of a channel that exists.
+    func stage(_ text: Span<UInt8>, for channel: UInt32) throws(EventFault) {
+        try staging.add(text, rules: (channels.channels + Int(channel)).pointee.rules.event)
+    }
+
     /// Forgets what is staged.
     func discardStaged() { staging.removeAll() }
 
-    /// Publishes what is staged, in order: it cannot fail. O(matching subscribers) for each event.
+    /// Publishes what is staged, in order: it cannot fail. O(matching subscribers) for each stretch of events that go
+    /// to the same subscribers, and for each segment that a stretch lies in.
     func publishStaged(on channel: UInt32) -> Receipt {
         var receipt = Receipt()
         receipt.count = staging.events.count
         receipt.first = head + 1
-        for event in staging.events { publish(event, on: channel, &receipt) }
+        var place = 0
+        while place < receipt.count {
+            let end = stretchEnd(from: place, groups(of: channel))
+            publish(place..<end, on: channel, &receipt)
+            place = end
+        }
         receipt.last = head
         staging.removeAll()
         return receipt
     }
 
-    private func publish(_ event: StagedEvent, on index: UInt32, _ receipt: inout Receipt) {
-        head += 1
+    /// Where the stretch that begins with an event ends: with the last one, or where the kind changes and a group asks
+    /// for kinds.
+    private func stretchEnd(from first: Int, _ groups: SlotList) -> Int {
+        let events = staging.events
+        var end = first + 1
+        guard end < events.count else { return end }
+        let table = subscriptions.groups
+        guard (0..<groups.count).contains(where: { !table[Int(groups[$0])].types.isEmpty }) else { return events.count }
+        while end < events.count, staging.areOfOneKind(events[first], events[end]) { end += 1 }
+        return end
+    }
+
+    /// Publishes staged events that the same groups get.
+    private func publish(_ stretch: Range<Int>, on index: UInt32, _ receipt: inout Receipt) {
+        let before = head
+        head += UInt64(stretch.count)
         let channel = channels.channels + Int(index)
-        channel.pointee.eventCount += 1
+        channel.pointee.eventCount += UInt64(stretch.count)
         channel.pointee.lastSeq = head
         receipt.subscribers = 0
         receipt.behind = 0
-        if channel.pointee.groupsVersion != subscriptions.version { lookUpGroups(of: index) }
         let groupCount = channel.pointee.groups.count
         guard groupCount > 0 else { return }
-        let bytes = staging.bytes(of: event)
-        let stamp = Stamp(
-            members: channel.pointee.rules.event.stamp, epoch: epoch, seq: head,
-            timeMilliseconds: channel.pointee.rules.event.stamp.contains(.time) ? nextTime() : 0)
-        var runs: InlineArray<3, OutboundRun?> = [nil, nil, nil]
+        for format in 0..<3 { reached[format].removeAll() }
+        let table = subscriptions.groups
+        let first = staging.events[stretch.lowerBound]
         for place in 0..<groupCount {
-            let group = subscriptions.groups + Int(channel.pointee.groups[place])
+            let group = table + Int(channel.pointee.groups[place])
             if !group.pointee.types.isEmpty {
                 extraWork &+= UInt64(group.pointee.types.count)
-                guard isOfKind(event, bytes, group) else { continue }
+                guard isOfKind(first, staging.bytes(of: first), group) else { continue }
             }
             for format in 0..<3 where group.pointee.members[format].count > 0 {
-                let run = runs[format] ?? encode(WireFormat(rawValue: UInt8(format))!, stamp, channel, bytes)
-                runs[format] = run
-                fanOut(run, to: group.pointee.members[format], limits: group.pointee.limits, &receipt)
+                _ = reached[format].append(channel.pointee.groups[place])
             }
         }
+        let stamp = Stamp(
+            members: channel.pointee.rules.event.stamp, epoch: epoch, seq: before,
+            timeMilliseconds: channel.pointee.rules.event.stamp.contains(.time) ? nextTime() : 0)
+        for format in 0..<3 where reached[format].count > 0 { publish(stretch, format, stamp, channel, &receipt) }
+    }
+
+    /// Writes a stretch's frames in one format, and hands them over whenever they have come to a segment's end.
+    /// `stamp` is that of the event before them.
+    private func publish(
+        _ stretch: Range<Int>, _ format: Int, _ stamp: Stamp, _ channel: UnsafeMutablePointer<Channel>,
+        _ receipt: inout Receipt
+    ) {
+        var stamp = stamp
+        var batch = Batch(run: OutboundRun(segment: .max, start: 0, count: 0), events: 0)
+        for place in stretch {
+            stamp.seq += 1
+            let bytes = staging.bytes(of: staging.events[place])
+            let frame = encode(WireFormat(rawValue: UInt8(format))!, stamp, channel, bytes)
+            if batch.run.segment == frame.segment, batch.run.end == frame.start {
+                batch.run.count += frame.count
+            } else {
+                // The receipt is about the last event.
+                var unasked = Receipt()
+                if batch.events > 0 { handOver(batch, format, &unasked) }
+                batch = Batch(run: frame, events: 0)
+                // Until readers have it: a segment that nothing refers to is written from its beginning.
+                delivery.log.segments[frame.segment].references += 1
+            }
+            batch.events += 1
+        }
+        handOver(batch, format, &receipt)
+    }
+
+    private func handOver(_ batch: Batch, _ format: Int, _ receipt: inout Receipt) {
+        let table = subscriptions.groups
+        let groups = reached[format]
+        for place in 0..<groups.count {
+            let group = table + Int(groups[place])
+            fanOut(batch, to: group.pointee.members[format], limits: group.pointee.limits, &receipt)
+        }
+        delivery.log.segments.release(batch.run.segment)
     }
 
     /// The time for a stamp. It never goes back, whatever the clock does: a later event is not an earlier one.
@@ -210,45 +246,68 @@ final class Hub {
         return run
     }
 
+    /// Frames of one format that lie side by side.
+    private struct Batch {
+        var run: OutboundRun
+        var events: UInt32
+    }
+
     /// The hot loop: one run for each subscriber of a group.
     private func fanOut(
-        _ run: OutboundRun, to members: SlotList, limits: Configuration.LagLimits, _ receipt: inout Receipt
+        _ batch: Batch, to members: SlotList, limits: Configuration.LagLimits, _ receipt: inout Receipt
     ) {
         let records = delivery.connections.records
         let now = UInt32(truncatingIfNeeded: delivery.loop.now)
+        let run = batch.run
+        let events = batch.events
+        // The stretch's last event: it comes to the same readers before anybody looks.
+        let head = head
         let eventsMax = UInt32(clamping: limits.events)
         let bytesMax = UInt32(clamping: limits.bytes)
         let slots = members.elements!
+        let count = members.count
+        let queuePlaces = delivery.queue.reserve(count)
+        // All of these are at most `count`.
+        var queued = 0
         var references: UInt32 = 0
         var behind = 0
         var skipped = 0
-        for place in 0..<members.count {
+        for place in 0..<count {
+            let ahead = place &+ Prefetch.distance  // both are small
+            if ahead < count { Prefetch.record(records + Int(slots[ahead])) }
             let slot = slots[place]
             let connection = records + Int(slot)
-            if connection.pointee.flags.contains(.skipping) {
+            let flags = connection.pointee.flags
+            if flags.contains(.skipping) {
                 // Where the count ends it stays: at nought nothing would be said to be missing.
-                if connection.pointee.missed < .max { connection.pointee.missed += 1 }
-                skipped += 1
+                let missed = connection.pointee.missed
+                connection.pointee.missed = missed > .max - events ? .max : missed + events
+                skipped &+= 1
                 continue
+            }
+            if !flags.contains(.queued) {
+                connection.pointee.flags = flags.union(.queued)
+                queuePlaces[queued] = slot
+                queued &+= 1
             }
             if connection.pointee.ring.isEmpty {
                 connection.pointee.waitingSince = now
             } else if connection.pointee.waitingSince != now {
-                behind += 1
+                behind &+= 1
             }
-            if connection.pointee.ring.append(run, blocks: &delivery.blocks) { references += 1 }
-            connection.pointee.pendingEvents += 1
+            if connection.pointee.ring.append(run, blocks: &delivery.blocks) { references &+= 1 }
+            connection.pointee.pendingEvents += events
             connection.pointee.queuedSeq = head
             if connection.pointee.pendingEvents > eventsMax || connection.pointee.ring.byteCount > bytesMax {
                 suspect(slot)
             }
-            delivery.queue.append(slot, in: records)
         }
+        delivery.queue.commit(queued)
         // Summed here and added once: the segment's record stays out of the loop.
         delivery.log.segments[run.segment].references += references
         receipt.subscribers += members.count
         receipt.behind += behind + skipped
-        delivery.countDeliveries(members.count - skipped)
+        delivery.countDeliveries((members.count - skipped) * Int(events))
     }
 
     /// Whether an event is of a kind that a group asked for; one without a kind is of none.
@@ -261,6 +320,8 @@ final class Hub {
 
     // MARK: Laggards
 
+    // Out of line: it is rare, and the loop that calls it is not.
+    @inline(never)
     private func suspect(_ slot: UInt32) {
         let connection = delivery.connections.records + Int(slot)
         guard !connection.pointee.flags.contains(.suspected) else { return }
@@ -281,8 +342,7 @@ final class Hub {
     /// somebody asked for the same before. Larger limits than it may have are `checkLimits`'s to refuse.
     func attach(_ slot: UInt32, _ subscription: Subscription) {
         let connection = delivery.connections.records + Int(slot)
-        let terms = terms(of: subscription, at: connection.pointee.listener)
-        let index = subscriptions.group(forKey: terms.key) ?? makeGroup(terms, subscription)
+        let index = group(for: subscription, at: connection.pointee.listener)
         connection.pointee.group = index
         connection.pointee.member =
             subscriptions.addMember(slot, to: index, format: Int(connection.pointee.transport.format.rawValue))
@@ -290,6 +350,16 @@ final class Hub {
         // this one's `$hello`, and what it missed of them was said.
         connection.pointee.queuedSeq = head
         connection.pointee.sentSeq = head
+    }
+
+    private func group(for subscription: Subscription, at listener: ListenerName) -> UInt32 {
+        let place = Int(listener.rawValue)
+        let isPlain = subscription.isPlain
+        if isPlain, plainGroups[place].version == subscriptions.version { return plainGroups[place].index }
+        let terms = terms(of: subscription, at: listener)
+        let index = subscriptions.group(forKey: terms.key) ?? makeGroup(terms, subscription)
+        if isPlain { plainGroups[place] = (index, subscriptions.version) }
+        return index
     }
 
     /// Takes a connection out: it gets no later event. O(1) while others asked for the same.

@@ -19,25 +19,47 @@ struct Staging: ~Copyable {
 
     private let area: UnsafeMutablePointer<UInt8>
     private let areaBytes = Staging.bytesMax + EventRules().eventBytesMax
-    private(set) var events: [StagedEvent] = []
+    private let records: UnsafeMutablePointer<StagedEvent>
+    private var count = 0
     private var used = 0
 
     init() {
         let pages = mmap(nil, areaBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
         precondition(pages != MAP_FAILED, "no address space for a batch")
         area = pages!.bindMemory(to: UInt8.self, capacity: areaBytes)
-        events.reserveCapacity(Staging.eventsMax)
+        records = .allocate(capacity: Staging.eventsMax)
     }
 
-    deinit { munmap(area, areaBytes) }
+    deinit {
+        munmap(area, areaBytes)
+        records.deallocate()
+    }
 
-    /// Checks one event and adds it. What was added before stays if it is refused.
+    /// What was added, in order. Valid until `removeAll`.
+    var events: UnsafeBufferPointer<StagedEvent> { UnsafeBufferPointer(start: records, count: count) }
+
+    /// Whether it holds as much as a batch may: another event might not fit.
+    var isFull: Bool { count == Self.eventsMax || used >= Self.bytesMax }
+
+    /// Whether two events are of one kind, written in one way, or of none.
+    func areOfOneKind(_ first: StagedEvent, _ second: StagedEvent) -> Bool {
+        guard let firstKind = first.record.kind, let secondKind = second.record.kind else {
+            return first.record.kind == nil && second.record.kind == nil
+        }
+        return first.record.kindIsEscaped == second.record.kindIsEscaped
+            && bytes(of: first)[firstKind.range].elementsEqual(bytes(of: second)[secondKind.range])
+    }
+
+    /// Checks one event and adds it; the caller sees to it that they are `eventsMax` at most. What was added before
+    /// stays if it is refused.
     mutating func add(_ text: Span<UInt8>, rules: EventRules) throws(EventFault) {
         guard text.count <= rules.eventBytesMax, used + text.count <= areaBytes else {
             throw EventFault(.tooLarge, at: rules.eventBytesMax)
         }
+        precondition(count < Staging.eventsMax, "a batch has more events than it may")
         let record = try JSONScanner.compact(text, rules: rules, into: area + used)
-        events.append(StagedEvent(offset: used, record: record))
+        (records + count).initialize(to: StagedEvent(offset: used, record: record))
+        count += 1
         used += record.length
     }
 
@@ -48,7 +70,7 @@ struct Staging: ~Copyable {
 
     /// Forgets the batch.
     mutating func removeAll() {
-        events.removeAll(keepingCapacity: true)
+        count = 0
         used = 0
     }
 }

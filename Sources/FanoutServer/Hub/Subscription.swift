@@ -31,6 +31,11 @@ struct Subscription {
     /// nil: what the channel says.
     var control: Bool?
 
+    /// Whether nothing is said but where the stream begins and whether it has `$` records.
+    var isPlain: Bool {
+        patterns.isEmpty && types.isEmpty && onLag == nil && lag == LagWish() && !failsOnGap
+    }
+
     /// Whether the reader gets every event there is.
     var isEverything: Bool {
         types.isEmpty && (patterns.isEmpty || patterns.contains { $0.isEverything })

@@ -11,10 +11,10 @@ struct Envelope {
     /// What is wrong with it, if anything is.
     private(set) var fault: PublishFault?
 
-    /// nil if the line is no envelope; then it is an event, or bad in a way that the event's check will tell.
+    /// For lines that `mayBe` one. nil if the line is none; then it is an event, or bad in a way that the event's check
+    /// will tell.
     init?(_ line: Span<UInt8>) {
-        guard Envelope.mayBe("$publish", line),
-            (try? JSONScanner.validate(line, depthMax: JSONScanner.depthLimit)) != nil,
+        guard (try? JSONScanner.validate(line, depthMax: JSONScanner.depthLimit)) != nil,
             let content = Envelope.onlyMember("$publish", line)
         else { return nil }
         guard content.kind == .object else {
@@ -44,23 +44,24 @@ struct Envelope {
 
     /// Whether a line is `{"$ack":true}`.
     static func asksForAcks(_ line: Span<UInt8>) -> Bool {
-        mayBe("$ack", line) && (try? JSONScanner.validate(line, depthMax: 2)) != nil
+        mayBe(line) && (try? JSONScanner.validate(line, depthMax: 2)) != nil
             && onlyMember("$ack", line)?.kind == .true
     }
 
     /// A cheap look before a real one: events begin with `{"$` only by mistake.
-    private static func mayBe(_ name: StaticString, _ line: Span<UInt8>) -> Bool {
-        var index = 0
-        func skipSpace() {
-            while index < line.count, [0x20, 0x09, 0x0D].contains(line[index]) { index += 1 }
-        }
-        skipSpace()
-        guard index < line.count, line[index] == UInt8(ascii: "{") else { return false }
-        index += 1
-        skipSpace()
+    static func mayBe(_ line: Span<UInt8>) -> Bool {
+        let brace = skipSpace(line, 0)
+        guard brace < line.count, line[brace] == UInt8(ascii: "{") else { return false }
+        let quote = skipSpace(line, brace + 1)
         // An escaped first letter, `\u0024`, is spelt with a backslash.
-        return index + 1 < line.count && line[index] == UInt8(ascii: "\"")
-            && (line[index + 1] == UInt8(ascii: "$") || line[index + 1] == UInt8(ascii: "\\"))
+        return quote + 1 < line.count && line[quote] == UInt8(ascii: "\"")
+            && (line[quote + 1] == UInt8(ascii: "$") || line[quote + 1] == UInt8(ascii: "\\"))
+    }
+
+    private static func skipSpace(_ line: Span<UInt8>, _ start: Int) -> Int {
+        var index = start
+        while index < line.count, line[index] <= 0x20 { index += 1 }
+        return index
     }
 
     private static func onlyMember(_ name: StaticString, _ line: Span<UInt8>) -> JSONValuePlace? {

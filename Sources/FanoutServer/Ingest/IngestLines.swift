@@ -8,9 +8,14 @@ extension Engine {
     static let lineBytesMax = EventRules().eventBytesMax + 4096
 
     /// Publishes the lines that are whole, as far as the turn's share goes. Returns how many bytes were used.
+    ///
+    /// Events without an envelope or an ack are published together, so that their readers are gone over once.
     func consumeLines(_ slot: UInt32, _ bytes: UnsafeMutableBufferPointer<UInt8>) -> Int {
         let connection = delivery.connections.records + Int(slot)
         if connection.pointee.flags.contains(.endsWhenSent) { return bytes.count }
+        let channel = connection.pointee.group
+        defer { publishLines(on: channel) }
+        var stagedMost = Int.max
         let span = bytes.span
         var start = 0
         var searched = connection.pointee.input == Connection.none ? 0 : inputs[connection.pointee.input].searched
@@ -27,6 +32,9 @@ extension Engine {
                 takeLine(slot, span.extracting(range.range))
                 turnInputBytes += next - start
                 start = next
+                // The last line is published anyway.
+                if hub.stagedCount == 1, start < bytes.count { stagedMost = self.stagedMost(on: channel) }
+                if hub.stagedCount >= stagedMost || hub.isStagingFull { publishLines(on: channel) }
             case .incomplete:
                 inputs[inputBuffer(of: slot)].searched = searched
                 return start
@@ -47,40 +55,56 @@ extension Engine {
         let connection = delivery.connections.records + Int(slot)
         if connection.pointee.input != Connection.none, inputs[connection.pointee.input].count > 0 {
             takeLine(slot, inputs[connection.pointee.input].waiting.span)
+            publishLines(on: connection.pointee.group)
         }
         let wasStandardInput = connection.pointee.flags.contains(.standardInput)
         endWhenSent(slot)
         if wasStandardInput, configuration.exitOnEndOfInput { end(.inputEnded) }
     }
 
+    /// Publishes the lines that wait for it, which are all for the connection's own channel.
+    private func publishLines(on channel: UInt32) {
+        if hub.stagedCount > 0 { _ = hub.publishStaged(on: channel) }
+    }
+
     private func takeLine(_ slot: UInt32, _ line: Span<UInt8>) {
         let connection = delivery.connections.records + Int(slot)
         if connection.pointee.flags.contains(.plainText) { return takeText(slot, line) }
         if LineFramer.isBlank(line) { return }
-        let isFirst = !connection.pointee.flags.contains(.firstSeen)
-        connection.pointee.flags.insert(.firstSeen)
-        if isFirst, Envelope.asksForAcks(line) {
-            connection.pointee.flags.insert(.acks)
-            return
+        if !connection.pointee.flags.contains(.firstSeen) {
+            connection.pointee.flags.insert(.firstSeen)
+            if Envelope.asksForAcks(line) {
+                connection.pointee.flags.insert(.acks)
+                return
+            }
         }
         do throws(PublishFault) {
-            defer { hub.discardStaged() }
-            var options = PublishOptions(destination: .channel(connection.pointee.group), level: .accepted)
-            if let envelope = Envelope(line) {
-                options = try self.options(envelope, slot)
-                try stage(line.extracting(envelope.event.range), rules: eventRules(of: options.destination))
+            if Envelope.mayBe(line), let envelope = Envelope(line) {
+                publishLines(on: connection.pointee.group)
+                try take(envelope, of: line, slot)
             } else {
-                try stage(line, rules: eventRules(of: options.destination))
+                try stage(line, on: connection.pointee.group)
+                guard connection.pointee.flags.contains(.acks) else { return }
+                acknowledge(slot, hub.publishStaged(on: connection.pointee.group), .accepted)
             }
-            let receipt = try publishStaged(to: options.destination)
-            guard connection.pointee.flags.contains(.acks) else { return }
-            scratch.removeAll(keepingCapacity: true)
-            ResponseJSON.appendAck(ack(receipt, options.level, isBatch: false), to: &scratch)
-            scratch.append(UInt8(ascii: "\n"))
-            sayScratch(slot)
         } catch {
             refuseLine(slot, error)
         }
+    }
+
+    private func take(_ envelope: Envelope, of line: Span<UInt8>, _ slot: UInt32) throws(PublishFault) {
+        let options = try self.options(envelope, slot)
+        defer { hub.discardStaged() }
+        try stage(line.extracting(envelope.event.range), rules: eventRules(of: options.destination))
+        acknowledge(slot, try publishStaged(to: options.destination), options.level)
+    }
+
+    private func acknowledge(_ slot: UInt32, _ receipt: Hub.Receipt, _ level: AckLevel) {
+        guard delivery.connections[slot].flags.contains(.acks) else { return }
+        scratch.removeAll(keepingCapacity: true)
+        ResponseJSON.appendAck(ack(receipt, level, isBatch: false), to: &scratch)
+        scratch.append(UInt8(ascii: "\n"))
+        sayScratch(slot)
     }
 
     /// What an envelope asks for, in the words of the HTTP request.
@@ -135,10 +159,7 @@ extension Engine {
         scratch.append(text: "\"}")
         do throws(PublishFault) {
             let event = scratch
-            let destination = Destination.channel(delivery.connections[slot].group)
-            defer { hub.discardStaged() }
-            try stage(event.span, rules: eventRules(of: destination))
-            _ = try publishStaged(to: destination)
+            try stage(event.span, on: delivery.connections[slot].group)
         } catch {
             refuseLine(slot, error)
         }

@@ -24,6 +24,26 @@ extension Engine {
         }
     }
 
+    /// Checks one event for a channel that exists, stages it and counts it: it will be published.
+    func stage(_ text: Span<UInt8>, on channel: UInt32) throws(PublishFault) {
+        guard !hub.channels[channel].hasEnded else { throw .channelEnded }
+        do throws(EventFault) {
+            try hub.stage(text, for: channel)
+        } catch {
+            throw PublishFault(error, line: nil)
+        }
+        metrics.eventsIn &+= 1
+    }
+
+    /// How many events on a channel may be staged until what they cost has to be looked at: that is when they could
+    /// pass the turn's share.
+    func stagedMost(on channel: UInt32) -> Int {
+        // Which may have to look up who reads the channel: that is work too.
+        let work = hub.workMax(ofEventOn: channel)
+        guard turnWork < shares.turnWork else { return 1 }
+        return work == 0 ? .max : Int(shares.turnWork - turnWork) / work + 1
+    }
+
     /// Publishes what is staged and counts it. The channel is made if need be: only now, so that what is refused makes
     /// none.
     func publishStaged(to destination: Destination) throws(PublishFault) -> Hub.Receipt {

@@ -38,6 +38,9 @@ final class Delivery {
         connections = ConnectionTable(capacity: loop.capacity)
     }
 
+    /// The loop's milliseconds, the low 32 bits of them.
+    private var now: UInt32 { UInt32(truncatingIfNeeded: loop.now) }
+
     // MARK: Queueing
 
     /// Queues bytes for one connection: copied once, behind everything already queued. They count against no limit.
@@ -50,7 +53,7 @@ final class Delivery {
     func queueRun(_ run: OutboundRun, for slot: UInt32) {
         let connection = connections.records + Int(slot)
         precondition(connection.pointee.phase != .free, "bytes for a connection that does not exist")
-        if connection.pointee.ring.isEmpty { connection.pointee.waitingSince = UInt32(truncatingIfNeeded: loop.now) }
+        if connection.pointee.ring.isEmpty { connection.pointee.waitingSince = now }
         if connection.pointee.ring.append(run, blocks: &blocks) { log.segments[run.segment].references += 1 }
         queue.append(slot, in: connections.records)
     }
@@ -63,19 +66,42 @@ final class Delivery {
 
     /// Starts the sends of this turn. True if some had to wait for the next.
     func flush() -> Bool {
+        let slots = queue.front(Self.sendsPerTurnMax)
         let records = connections.records
-        for _ in 0..<Self.sendsPerTurnMax {
-            guard let slot = queue.popFirst(in: records) else { return false }
-            startSend(slot)
+        let now = now
+        for place in 0..<slots.count {
+            let ahead = place &+ Prefetch.distance  // both are small
+            if ahead < slots.count { Prefetch.record(records + Int(slots[ahead])) }
+            startSend(slots[place], records + Int(slots[place]), now)
         }
+        // Nothing was queued meanwhile: the reactor does not call back.
+        queue.removeFirst(slots.count)
         return queue.count > 0
     }
 
-    private func startSend(_ slot: UInt32) {
-        let connection = connections.records + Int(slot)
-        guard connection.pointee.flags.isDisjoint(with: [.sending, .starving]), connection.pointee.phase != .closing,
+    @inline(__always)
+    private func startSend(_ slot: UInt32, _ connection: UnsafeMutablePointer<Connection>, _ now: UInt32) {
+        let flags = connection.pointee.flags.subtracting(.queued)
+        connection.pointee.flags = flags
+        guard flags.isDisjoint(with: .unsendable), connection.pointee.phase != .closing,
             !connection.pointee.ring.isEmpty
         else { return }
+        counters.sends &+= 1
+        let run = connection.pointee.ring.front
+        let isPlain = connection.pointee.ring.runCount == 1 && run.count <= Self.sendBytesMax
+        guard isPlain, flags.isDisjoint(with: .duties) else { return startLongSend(slot) }
+        let bytes = log.segments.unsafeTable[Int(run.segment)].base + Int(run.start)
+        if loop.send(connection.pointee.socket, UnsafeRawPointer(bytes), count: Int(run.count)) {
+            tookAll(connection, run, now)
+        } else {
+            began(connection, run.count)
+        }
+    }
+
+    /// A send of several runs, of part of one, or one whose end leads to something else.
+    @inline(never)
+    private func startLongSend(_ slot: UInt32) {
+        let connection = connections.records + Int(slot)
         var planned: UInt32 = 0
         loop.gather.removeAll()
         let table = log.segments.unsafeTable
@@ -83,11 +109,57 @@ final class Delivery {
             loop.gather.append(UnsafeRawPointer(table[Int($0.segment)].base + Int($0.start)), Int($0.count))
             planned += $0.count
         }
+        began(connection, planned)
+        loop.send(connections.socket(slot))
+    }
+
+    @inline(__always)
+    private func began(_ connection: UnsafeMutablePointer<Connection>, _ planned: UInt32) {
         connection.pointee.inFlight = planned
         connection.pointee.flags.insert(.sending)
         sendsInFlight &+= 1
-        counters.sends &+= 1
-        loop.send(connections.socket(slot))
+    }
+
+    /// The socket took all there is, which is this run.
+    @inline(__always)
+    private func tookAll(_ connection: UnsafeMutablePointer<Connection>, _ run: OutboundRun, _ now: UInt32) {
+        connection.pointee.ring.removeOnly()
+        counters.bytesSent &+= UInt64(run.count)
+        log.segments.release(run.segment)
+        becameEmpty(connection, now)
+    }
+
+    @inline(__always)
+    private func becameEmpty(_ connection: UnsafeMutablePointer<Connection>, _ now: UInt32) {
+        connection.pointee.pendingEvents = 0
+        connection.pointee.sentSeq = connection.pointee.queuedSeq
+        connection.pointee.waitingSince = now
+    }
+
+    /// Takes off the rings what sockets took that took all they were offered, as `EventLoop.wholeSends()` says.
+    /// `other` is given those for which there is more to do.
+    func sentWhole(_ slots: UnsafeBufferPointer<UInt32>, other: (UInt32, UInt32) -> Void) {
+        let records = connections.records
+        let now = now
+        for place in 0..<slots.count {
+            let ahead = place &+ Prefetch.distance  // both are small
+            if ahead < slots.count { Prefetch.record(records + Int(slots[ahead])) }
+            let connection = records + Int(slots[place])
+            // One that was closed meanwhile keeps its bytes until `.closed`.
+            if connection.pointee.phase == .closing { continue }
+            let flags = connection.pointee.flags
+            let inFlight = connection.pointee.inFlight
+            if connection.pointee.ring.runCount == 1, connection.pointee.ring.byteCount == inFlight,
+                flags.intersection(.sendingWithDuties) == .sending
+            {
+                connection.pointee.flags = flags.subtracting(.sending)
+                connection.pointee.inFlight = 0
+                sendsInFlight &-= 1
+                tookAll(connection, connection.pointee.ring.front, now)
+            } else {
+                other(slots[place], inFlight)
+            }
+        }
     }
 
     /// What happened to the ring when a send completed.
@@ -102,13 +174,11 @@ final class Delivery {
         counters.bytesSent &+= UInt64(count)
         if count == connection.pointee.ring.byteCount {
             connection.pointee.ring.drain(blocks: &blocks) { log.segments.release($0.segment) }
-            connection.pointee.pendingEvents = 0
-            connection.pointee.sentSeq = connection.pointee.queuedSeq
-            connection.pointee.waitingSince = UInt32(truncatingIfNeeded: loop.now)
+            becameEmpty(connection, now)
             return .empty
         }
         if count > 0, !isPlanted("positionKeptAfterShortSend") {
-            connection.pointee.waitingSince = UInt32(truncatingIfNeeded: loop.now)
+            connection.pointee.waitingSince = now
             noteProgress(connection, count)
         }
         queue.append(slot, in: connections.records)

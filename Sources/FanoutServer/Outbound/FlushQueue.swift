@@ -1,48 +1,87 @@
 /// The connections that have something to send, in the order in which they got it.
 
-/// A first-in, first-out list threaded through the connection records: no memory of its own.
+/// A first-in, first-out list of slots, each in it once at most: true exactly while the connection has its `.queued`
+/// flag. Slots side by side, not a list threaded through the records: the next records are known early enough to be
+/// fetched ahead. It grows to a power of two below four times the most connections there ever were, and stays there; of
+/// that it writes to no more than was ever queued at once, 4 bytes for each.
 struct FlushQueue: ~Copyable {
-    private var first = Connection.none
-    private var last = Connection.none
-    private(set) var count = 0
+    private var slots: UnsafeMutablePointer<UInt32>
+    private var capacity = 64
+    /// The queue is `slots[first ..< end]`.
+    private var first = 0
+    private var end = 0
 
-    /// Puts a connection at the end unless it is in the queue. O(1).
+    init() { slots = .allocate(capacity: capacity) }
+
+    deinit { slots.deallocate() }
+
+    /// Connections in the queue.
+    var count: Int { end &- first }
+
+    /// Puts a connection at the end unless it is in the queue. Amortised O(1).
     @inline(__always)
     mutating func append(_ slot: UInt32, in records: UnsafeMutablePointer<Connection>) {
         guard !records[Int(slot)].flags.contains(.queued) else { return }
         records[Int(slot)].flags.insert(.queued)
-        records[Int(slot)].nextQueued = Connection.none
-        if last == Connection.none { first = slot } else { records[Int(last)].nextQueued = slot }
-        last = slot
-        count += 1
+        if end == capacity { makeRoom() }
+        slots[end] = slot
+        end &+= 1  // below the capacity
     }
 
-    /// Takes the first connection out.
-    @inline(__always)
-    mutating func popFirst(in records: UnsafeMutablePointer<Connection>) -> UInt32? {
-        guard first != Connection.none else { return nil }
-        let slot = first
-        first = records[Int(slot)].nextQueued
-        if first == Connection.none { last = Connection.none }
-        records[Int(slot)].flags.remove(.queued)
-        count -= 1
-        return slot
+    /// Where the next `count` connections at the end go: for a loop that appends many, says their `.queued` itself, and
+    /// then tells `commit` how many there were. Valid until the next call.
+    mutating func reserve(_ count: Int) -> UnsafeMutablePointer<UInt32> {
+        while capacity - end < count { makeRoom() }
+        return slots + end
+    }
+
+    /// Those written to where `reserve` said are in the queue.
+    mutating func commit(_ count: Int) {
+        precondition(count <= capacity - end, "more was written than there was room for")
+        end += count
+    }
+
+    /// The first connections, at most `most`. They stay in the queue until `removeFirst`, and must lose their `.queued`
+    /// by then. Valid until the next call of another method.
+    func front(_ most: Int) -> UnsafeBufferPointer<UInt32> {
+        UnsafeBufferPointer(start: slots + first, count: min(count, most))
+    }
+
+    /// Takes the first connections out.
+    mutating func removeFirst(_ count: Int) {
+        precondition(count <= self.count, "more was taken out than was in")
+        first += count
+        if first == end {
+            first = 0
+            end = 0
+        }
     }
 
     /// Takes a connection out wherever it is, because its slot is about to be free. O(queue); rare: a connection
     /// is closed between getting bytes and the next flush.
     mutating func remove(_ slot: UInt32, in records: UnsafeMutablePointer<Connection>) {
         guard records[Int(slot)].flags.contains(.queued) else { return }
-        var previous = Connection.none
-        var current = first
-        while current != slot {
-            previous = current
-            current = records[Int(current)].nextQueued
-        }
-        let next = records[Int(slot)].nextQueued
-        if previous == Connection.none { first = next } else { records[Int(previous)].nextQueued = next }
-        if last == slot { last = previous }
+        var place = first
+        while slots[place] != slot { place += 1 }
+        (slots + place).update(from: slots + place + 1, count: end - place - 1)
+        end -= 1
         records[Int(slot)].flags.remove(.queued)
-        count -= 1
+    }
+
+    /// Moves the queue to the beginning, or to more memory where it begins there.
+    @inline(never)
+    private mutating func makeRoom() {
+        let count = end - first
+        if first > 0 {
+            slots.update(from: slots + first, count: count)
+        } else {
+            let larger = UnsafeMutablePointer<UInt32>.allocate(capacity: capacity * 2)
+            larger.update(from: slots, count: count)
+            slots.deallocate()
+            slots = larger
+            capacity *= 2
+        }
+        first = 0
+        end = count
     }
 }

@@ -8,20 +8,20 @@ import Planted
 ///  front      middle: linked blocks of runs      back
 ///  [run] ---> [run run run ...] -> [run ...] --> [run]   new bytes extend `back`, or `front` while it is alone
 /// ```
-/// The bytes of a send in flight are the first ones: they are taken off only by `consume`, when it completes.
+/// The bytes of a send in flight are the first ones: they are taken off only when it is over.
 struct OutboundRing: BitwiseCopyable {
+    // What a ring of one run uses comes first: it shares a cache line with what else a delivery touches (Connection).
     private(set) var front = OutboundRun(segment: 0, start: 0, count: 0)
+    /// Runs in the ring.
+    private(set) var runCount: UInt32 = 0
+    /// Bytes in the ring.
+    private(set) var byteCount: UInt32 = 0
     private var back = OutboundRun(segment: 0, start: 0, count: 0)
     private var firstBlock = RunBlocks.none
     private var lastBlock = RunBlocks.none
     /// Runs already taken from the first block, and runs put into the last one.
     private var firstTaken: UInt16 = 0
     private var lastFilled: UInt16 = 0
-    /// Runs in the ring.
-    private(set) var runCount: UInt32 = 0
-
-    /// Bytes in the ring.
-    private(set) var byteCount: UInt32 = 0
 
     var isEmpty: Bool { runCount == 0 }
 
@@ -34,26 +34,44 @@ struct OutboundRing: BitwiseCopyable {
 
     /// Adds bytes at the end. True if they became a run of their own, which then holds a reference on its segment:
     /// the caller adds it. O(1).
+    // Once for each delivery: most often to an empty ring, in a burst to one run that goes on.
+    @inline(__always)
     mutating func append(_ run: OutboundRun, blocks: inout RunBlocks) -> Bool {
-        byteCount += run.count
-        if runCount == 1 {
-            if front.segment == run.segment, front.end == run.start {
-                front.count += run.count
-                return false
-            }
-            back = run
-        } else if runCount == 0 {
+        if runCount == 0 {
             front = run
-        } else {
+            runCount = 1
+            byteCount = run.count
+            return true
+        }
+        byteCount += run.count
+        if runCount == 1, front.segment == run.segment, front.end == run.start {
+            front.count += run.count
+            return false
+        }
+        return appendBehind(run, &blocks)
+    }
+
+    /// Adds a run that does not go on where the only one ends. Its bytes are counted already.
+    @inline(never)
+    private mutating func appendBehind(_ run: OutboundRun, _ blocks: inout RunBlocks) -> Bool {
+        if runCount > 1 {
             if back.segment == run.segment, back.end == run.start {
                 back.count += run.count
                 return false
             }
             pushMiddle(back, &blocks)
-            back = run
         }
+        back = run
         runCount += 1
         return true
+    }
+
+    /// Takes the only run out.
+    @inline(__always)
+    mutating func removeOnly() {
+        assert(runCount == 1, "the ring has one run")
+        runCount = 0
+        byteCount = 0
     }
 
     /// Takes the first `count` bytes off. `finished` is called for each run that has no bytes left, so that its

@@ -56,25 +56,29 @@ final class Engine {
         var turnWork: UInt64 = 262_144
     }
 
+    // What is marked below is used without run-time checks of exclusivity, which would cost each event a call, and each
+    // connection that comes a dozen. No access to one of these lasts while another to the same one begins: what they
+    // call calls nothing of the engine's.
     let configuration: Configuration
     var shares = Shares()
     let loop: EventLoop
     let delivery: Delivery
     let hub: Hub
     let log: Log
-    var inputs = InputBuffers()
-    var listeners: [Listener] = []
+    @exclusivity(unchecked) var inputs = InputBuffers()
+    @exclusivity(unchecked) var listeners: [Listener] = []
     /// The folder of sockets; none in a simulation.
     var sockets: RuntimeSockets?
-    var random: SeededRandom
-    var metrics = Metrics()
-    var memory: MemoryBudget
+    @exclusivity(unchecked) var random: SeededRandom
+    @exclusivity(unchecked) var metrics = Metrics()
+    @exclusivity(unchecked) var memory: MemoryBudget
     let admission: Admission
-    var peers: PeerLimits
+    @exclusivity(unchecked) var peers: PeerLimits
     /// The HTTP listener's port, which a request's Host may name.
     var httpPort: UInt16 = 0
     var constants: Constants
     let startedAt: UInt64
+    let keepAliveTimes: KeepAliveTimes
 
     /// Connections whose input waits for the next turn, in order.
     var deferred: [UInt32] = []
@@ -87,7 +91,7 @@ final class Engine {
     let sweepTimer: TimerID
     var sweeping = false
     let acceptTimer: TimerID
-    var acceptRest = AcceptRest()
+    @exclusivity(unchecked) var acceptRest = AcceptRest()
     var acceptWarning = AcceptWarning()
     /// Connections whose send the kernel had no memory for, until the timer fires.
     var starved: [UInt32] = []
@@ -104,7 +108,10 @@ final class Engine {
     var ending: Ending?
     var inbox: Inbox?
     /// Events to be encoded for one connection: reused, so that answers allocate nothing.
-    var scratch: [UInt8] = []
+    @exclusivity(unchecked) var scratch: [UInt8] = []
+    /// The body of an ack while it is made: reused likewise.
+    @exclusivity(unchecked) var answer: [UInt8] = []
+    @exclusivity(unchecked) var openingTexts = OpeningTexts()
 
     init(
         _ configuration: Configuration, loop: EventLoop, epoch: Epoch, seed: UInt64, log: Log, inbox: Inbox? = nil
@@ -127,6 +134,7 @@ final class Engine {
         random = SeededRandom(seed: seed)
         constants = Constants(&delivery.log)
         startedAt = loop.now
+        keepAliveTimes = KeepAliveTimes(seconds: configuration.heartbeatSeconds)
         pause = LoopPause(now: loop.now)
         admission = Admission(configuration)
         peers = try PeerLimits(configuration)
@@ -149,20 +157,23 @@ final class Engine {
     func turn(wait: Bool) -> Bool {
         let began = loop.clock
         let sendsBefore = delivery.counters.sends
+        let inFlightBefore = delivery.sendsInFlight
         let more = delivery.flush()
         let sends = delivery.counters.sends &- sendsBefore
         memory.everyoneWasOffered = !more
         // A send of which the socket takes nothing does not complete: only the clock tells that its reader has stopped.
         if sends > 0 { watchForLaggards() }
         // Many sends are work, which a wait would hide from the clock; one more system call is nothing beside them.
-        let waits = wait && !more && (deferred.isEmpty || rest.isResting) && sends < Limits.hiddenSends
+        // What a socket took at once does not complete: publishers that rest for its reader go on without being woken.
+        let anyTaken = sends > UInt64(delivery.sendsInFlight - inFlightBefore)
+        let waits = wait && !more && (rest.isResting ? !anyTaken : deferred.isEmpty) && sends < Limits.hiddenSends
         let flushed = loop.clock
         loop.turn(wait: waits)
         turnInputBytes = 0
         turnEventsBefore = metrics.eventsIn
         turnWorkBefore = delivery.counters.deliveries &+ hub.extraWork
         if !rest.isResting { resumeDeferred() }
-        while let completion = loop.next() { handle(completion) }
+        handleCompletions()
         judgeLaggards()
         judgeMemory()
         updateRest()
@@ -181,6 +192,16 @@ final class Engine {
         delivery.say(slot, bytes.span)
         // What a large answer took is not kept for the next: it would be counted nowhere.
         if bytes.count > Self.scratchKeptBytes { scratch = [] }
+    }
+
+    private func handleCompletions() {
+        while true {
+            // Most of what completes, and all the same: in one go.
+            let whole = loop.wholeSends()
+            if !whole.isEmpty { delivery.sentWhole(whole) { sent($0, Int32($1)) } }
+            guard let completion = loop.next() else { return }
+            handle(completion)
+        }
     }
 
     private func handle(_ completion: Completion) {

@@ -13,7 +13,7 @@ import Wire
 enum MemoryFormula {
     /// The program itself, its rings and receive buffers, the pool of free segments (8 MiB with their marks), the area
     /// in which a batch is checked, what is remembered of who reads which channel (4 MiB), and what the allocator may
-    /// keep of what was freed (16 MiB).
+    /// keep of what was freed (4 MiB, and parts of pages that hold something still).
     static let baseBytes = 44 << 20
     /// What one connection can cost beside what is counted: its records in both tables, its first input buffer, its
     /// first block of runs, its places in lists, and what it is told in the turn in which it comes.

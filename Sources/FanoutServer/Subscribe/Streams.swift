@@ -16,11 +16,12 @@ extension Engine {
         var dropped: UInt64?
     }
 
-    /// Starts a stream on a connection whose transport is set, behind what is queued for it already.
+    /// Starts a stream on a connection whose transport is set, behind what is queued for it already and, `afterHead`,
+    /// what lies in `scratch`.
     ///
     /// What `$hello` says, what the `$gap` covers and the registration are one step: no event is lost in between and
     /// none comes twice.
-    func startStream(_ slot: UInt32, _ subscription: Subscription) {
+    func startStream(_ slot: UInt32, _ subscription: Subscription, afterHead: Bool = false) {
         let connection = delivery.connections.records + Int(slot)
         let common = hub.rules.common(to: subscription.patterns)
         let start = subscription.start ?? common.start
@@ -33,11 +34,11 @@ extension Engine {
         }
         hub.attach(slot, subscription)
         updateKernelPatience(slot)
+        if !afterHead { scratch.removeAll(keepingCapacity: true) }
         if !connection.pointee.flags.contains(.controlOff) {
-            scratch.removeAll(keepingCapacity: true)
             appendOpening(slot, start, missing, saysGap: !subscription.failsOnGap)
-            sayScratch(slot)
         }
+        sayScratch(slot)
         if missing != nil, subscription.failsOnGap { return bye(slot, .cursorGone, last: place(start)) }
         if missing != nil { metrics.gaps &+= 1 }
         if hub.hasEnded(subscription.patterns) { return bye(slot, .ended) }
@@ -56,12 +57,17 @@ extension Engine {
     private func appendOpening(_ slot: UInt32, _ start: Subscription.Start, _ missing: Missing?, saysGap: Bool) {
         let format = delivery.connections[slot].transport.format
         let discriminator = hub.discriminator(of: slot)
+        guard let missing else {
+            return openingTexts.appendHello(
+                format, head: hub.headCursor, heartbeatSeconds: configuration.heartbeatSeconds,
+                discriminator: discriminator, to: &scratch)
+        }
         // A reader that is cut between `$hello` and `$gap` comes back to where it was, so that the gap is said again.
-        let helloID = missing == nil ? hub.headCursor : place(start) ?? hub.headCursor
+        let helloID = place(start) ?? hub.headCursor
         ControlRecord.hello(
             epoch: hub.epoch, seq: hub.head, server: Self.serverName, heartbeatSeconds: configuration.heartbeatSeconds
         ).append(to: &scratch, format: format, discriminator: discriminator.span, eventID: helloID)
-        guard let missing, saysGap else { return }
+        guard saysGap else { return }
         ControlRecord.gap(
             why: missing.why, epoch: hub.epoch, from: missing.from, to: missing.to, dropped: missing.dropped
         ).append(to: &scratch, format: format, discriminator: discriminator.span, eventID: hub.headCursor)
@@ -88,15 +94,10 @@ extension Engine {
 
     // MARK: Keep-alives
 
-    /// The next keep-alive, up to a fifth early so that thousands of readers do not come due together.
-    func scheduleKeepAlive(_ slot: UInt32) { scheduleKeepAlive(slot, quietMilliseconds: 0) }
-
-    private var heartbeatMilliseconds: UInt64 { UInt64(configuration.heartbeatSeconds) * 1000 }
-
-    /// The same for a reader that got its last bytes a while ago, less than four fifths of the period.
-    private func scheduleKeepAlive(_ slot: UInt32, quietMilliseconds: UInt64) {
-        let jitter = UInt64(random.below(max(1, Int(heartbeatMilliseconds / 5))))
-        setDeadline(slot, in: heartbeatMilliseconds - quietMilliseconds - jitter)
+    /// Sets the time of the next keep-alive of a reader that got its last bytes so long ago.
+    func scheduleKeepAlive(_ slot: UInt32, quietMilliseconds: UInt64 = 0) {
+        let time = keepAliveTimes.next(slot, now: loop.now, quiet: quietMilliseconds, &random)
+        loop.setTimer(TimerID(delivery.connections.socket(slot)), at: time)
     }
 
     /// A reader's keep-alive is due. Whoever got bytes meanwhile needs it later: what counts is the silence. A
@@ -114,7 +115,7 @@ extension Engine {
             if connection.pointee.flags.contains(.awaitsPong) { return bye(slot, .noPong) }
             connection.pointee.flags.insert(.awaitsPong)
             delivery.queueRun(constants.webSocketPing, for: slot)
-        } else if quiet < heartbeatMilliseconds - heartbeatMilliseconds / 5 {
+        } else if quiet < keepAliveTimes.period - keepAliveTimes.early {
             return scheduleKeepAlive(slot, quietMilliseconds: quiet)
         } else if transport == .sse {
             delivery.queueRun(constants.sseComment, for: slot)

@@ -34,16 +34,16 @@ extension Engine {
                 let key = try WebSocketHandshake.check(head, request.headBytes)
                 HTTPResponse.appendWebSocketUpgrade(
                     key: request.headBytes.extracting(key.range), fields: fields, to: &scratch)
+            } else if fields.isEmpty {
+                openingTexts.appendHead(eventStream: transport == .sse, dateSeconds: dateSeconds, to: &scratch)
             } else {
                 HTTPResponse.appendStreamHead(
                     contentType: transport == .sse ? "text/event-stream" : "application/x-ndjson", fields: fields,
-                    dateSeconds: dateSeconds,
-                    to: &scratch)
+                    dateSeconds: dateSeconds, to: &scratch)
             }
-            sayScratch(slot)
             metrics.responded(transport == .webSocket ? 101 : 200)
             delivery.connections.change(slot, to: transport)
-            startStream(slot, subscription)
+            startStream(slot, subscription, afterHead: true)
         } catch {
             respond(slot, keepAlive: head.keepAlive, fault: error, fields: fields)
         }

@@ -20,13 +20,16 @@ final class HubModel {
     private(set) var readers: [UInt32: Reader] = [:]
     private(set) var channelNames: [String] = []
 
-    init(_ configure: (inout Configuration) -> Void = { _ in }, slots: Int = 1024) throws {
+    init(
+        _ configure: (inout Configuration) -> Void = { _ in }, slots: Int = 1024,
+        segmentBytes: Int = SegmentStore.segmentBytes
+    ) throws {
         var loopConfiguration = LoopConfiguration()
         loopConfiguration.backend = .simulated(SimulatedKernel(seed: 1))
         loopConfiguration.socketsMax = slots
         var configuration = Configuration()
         configure(&configuration)
-        delivery = Delivery(loop: try EventLoop(loopConfiguration))
+        delivery = Delivery(loop: try EventLoop(loopConfiguration), segmentBytes: segmentBytes)
         hub = try Hub(delivery: delivery, epoch: SimulatedServer.epoch, configuration: configuration)
     }
 
@@ -59,6 +62,16 @@ final class HubModel {
             readers[slot]!.expected.append(receipt.last)
         }
         return receipt
+    }
+
+    /// Stages events for the standard channel and publishes them in one go. What readers should get is not noted.
+    func publishTogether(_ events: [String]) throws -> Hub.Receipt {
+        let index = try #require(hub.channel(.standard))
+        for event in events {
+            let bytes = Array(event.utf8)
+            try hub.stage(bytes.span, for: index)
+        }
+        return hub.publishStaged(on: index)
     }
 
     /// Whether a subscriber should get it: written from DESIGN section 12, with nothing of the server's.

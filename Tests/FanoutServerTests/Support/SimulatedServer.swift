@@ -27,13 +27,13 @@ final class SimulatedServer {
 
     init(
         seed: UInt64 = 1, pipeBytes: Int = 65_536, socketsMax: Int = 2048, faults: SimulatedFaults = .none,
-        _ configure: (inout Configuration) -> Void = { _ in }
+        onEpoll: Bool = false, _ configure: (inout Configuration) -> Void = { _ in }
     ) throws {
         var limits = SimulatedKernel.Limits()
         limits.pipeBytes = pipeBytes
         kernel = SimulatedKernel(seed: seed, faults: faults, limits: limits)
         var loopConfiguration = LoopConfiguration()
-        loopConfiguration.backend = .simulated(kernel)
+        loopConfiguration.backend = onEpoll ? .simulatedEpoll(kernel) : .simulated(kernel)
         loopConfiguration.socketsMax = socketsMax
         let loop = try EventLoop(loopConfiguration)
         self.loop = loop
