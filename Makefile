@@ -10,8 +10,8 @@ PYTHON := .build/python/bin/python
 SWIFT_FILES := Package.swift Sources Tests bench examples
 
 .DEFAULT_GOAL := build
-.PHONY: help run build test test-swift simulate planted test-end-to-end test-readers bench fuzz fuzz-smoke autobahn \
-        install uninstall format lint clean dependencies test-dependencies
+.PHONY: help run build test test-swift simulate planted test-end-to-end test-readers bench compare fuzz \
+        fuzz-smoke autobahn install uninstall format lint clean dependencies test-dependencies compare-dependencies
 
 run: build ## see it live: this host's own events and a page, on http://127.0.0.1:7575/
 	$(BIN)/fanout demo
@@ -40,10 +40,14 @@ test-end-to-end: test-dependencies build ## the release binary seen from outside
 
 test-readers: test-dependencies build ## 5,000 readers, 1,000 events each, every delivery checked; and the checker checked
 	Tests/readers-notice.sh
+	Tests/yardsticks.sh
 	Tests/many-readers.sh
 
-bench: dependencies ## what a delivery costs, against the least C program that does the same sends
-	bench/run
+bench: dependencies ## what a delivery costs, against the least program that does the same sends: ten minutes
+	bench/compare --subjects 'fanout|floor' --rows '^(one at a time|bursts): .* 1,000 readers' --rounds 3
+
+compare: compare-dependencies ## against the floor, a thread per subscriber, nginx, NATS, Redis, mosquitto; writes bench/RESULTS.md
+	bench/compare --write
 
 fuzz: dependencies ## SECONDS=60 of random input for each parser and encoder; what breaks one is kept below .build/fuzz
 	Tests/fuzz.sh $(SECONDS)
@@ -74,6 +78,9 @@ dependencies:
 
 test-dependencies:
 	@scripts/install-dependencies test
+
+compare-dependencies:
+	@scripts/install-dependencies compare
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile | expand -t 18

@@ -28,15 +28,26 @@ let package = Package(
             swiftSettings: [.enableExperimentalFeature("Lifetimes")]),
         .target(name: "FanoutClient", dependencies: ["Wire", "CLinux"]),
         .target(name: "HostEvents", dependencies: ["Wire"]),
-        .executableTarget(name: "fanout", dependencies: ["FanoutServer", "FanoutClient", "HostEvents", "CLinux"]),
+        .target(name: "ClientSockets", dependencies: ["CLinux"]),
+        .target(name: "LoadGenerator", dependencies: ["ClientSockets", "FanoutClient", "Wire", "CLinux"]),
+        .target(name: "LoadReport", dependencies: ["Wire"]),
+        .executableTarget(
+            name: "fanout",
+            dependencies: [
+                "FanoutServer", "FanoutClient", "HostEvents", "LoadGenerator", "LoadReport", "ClientSockets", "CLinux",
+            ]),
         .executableTarget(
             name: "echo-server", dependencies: ["Reactor", "Wire"], path: "examples/echo", exclude: ["README.md"]),
         .executableTarget(name: "embed-example", dependencies: ["FanoutServer"], path: "examples/embed"),
-        .executableTarget(name: "fanout-readers", dependencies: ["CLinux"], path: "bench/Readers"),
+        .executableTarget(name: "fanout-readers", dependencies: ["ClientSockets", "CLinux"], path: "bench/Readers"),
+        .executableTarget(
+            name: "thread-per-subscriber", dependencies: ["Wire"], path: "bench/ThreadPerSubscriber"),
         .testTarget(name: "WireTests", dependencies: ["Wire"]),
         .testTarget(name: "ReactorTests", dependencies: ["Reactor", "CIOUring", "CLinux"]),
         .testTarget(name: "FanoutServerTests", dependencies: ["FanoutServer", "Reactor", "Wire"]),
         .testTarget(name: "FanoutClientTests", dependencies: ["FanoutClient", "Wire"]),
+        .testTarget(name: "LoadReportTests", dependencies: ["LoadReport", "Wire"]),
+        .testTarget(name: "LoadGeneratorTests", dependencies: ["LoadGenerator", "ClientSockets", "Wire"]),
         .testTarget(name: "CommandTests", dependencies: ["fanout", "HostEvents", "FanoutServer"]),
         .testTarget(name: "SimulationTests", dependencies: ["FanoutServer", "Reactor", "Wire"]),
         .testTarget(name: "TidyTests"),

@@ -19,7 +19,7 @@ private struct TableFacts: CustomTestStringConvertible, Sendable {
 
     static let all = [
         TableFacts(Serve.table), TableFacts(Demo.table), TableFacts(Tail.table), TableFacts(Emit.table),
-        TableFacts(Check.table),
+        TableFacts(Check.table), TableFacts(Bench.table),
     ]
 }
 

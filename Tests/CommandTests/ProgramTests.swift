@@ -56,7 +56,7 @@ struct ProgramTests {
         "help of every command stands on standard output and ends well",
         arguments: [
             ["help"], ["--help"], ["serve", "--help"], ["tail", "-h"], ["help", "emit"], ["demo", "--help"],
-            ["check", "--help"],
+            ["check", "--help"], ["bench", "--help"],
         ])
     func help(arguments: [String]) throws {
         let run = try ProgramRun(arguments)

@@ -1,5 +1,6 @@
 // The books of a run: who still owes what, what went wrong, and the closing lines.
 
+import ClientSockets
 import Glibc
 
 extension Checker {
@@ -40,7 +41,7 @@ extension Checker {
         }
         readersLive -= 1
         Glibc.close(reader.descriptor)
-        readers[index].release()
+        readers[index].kept.release()
         readers[index].descriptor = -1
         readers[index].phase = phase
     }
@@ -90,43 +91,7 @@ extension Checker {
     }
 
     private func totals() -> String {
-        let seconds = Double(measuredUntil &- measuringSince) / 1e9
-        let count = Double(max(deliveriesMeasured, 1))
-        var text = "readers=\(readerCount) deliveries=\(deliveries) faults=\(faults) seconds=\(decimal(seconds))"
-        let perSecond = Int(Double(deliveriesMeasured) / max(seconds, 1e-9))
-        text += " measured=\(deliveriesMeasured) deliveries_per_s=\(perSecond)"
-        if options.serverPID != 0 {
-            let cpu = Double(usageAfter.cpuNanoseconds &- usageBefore.cpuNanoseconds) / 1000
-            let ticks = Double(usageAfter.userTicks &- usageBefore.userTicks)
-            let allTicks = ticks + Double(usageAfter.systemTicks &- usageBefore.systemTicks)
-            text += " cpu_us_per_delivery=\(decimal(cpu / count))"
-            text += " user_share=\(decimal(allTicks > 0 ? ticks / allTicks : 0))"
-            text += " rss_start_kib=\(usageAtStart.residentBytes >> 10)"
-            text += " rss_connected_kib=\(usageConnected.residentBytes >> 10)"
-            text += " rss_end_kib=\(usageAfter.residentBytes >> 10)"
-            text += " rss_bytes_per_reader=\((usageConnected.residentBytes - usageAtStart.residentBytes) / readerCount)"
-        }
-        for (name, share) in [("p50", 0.5), ("p99", 0.99)] {
-            text += " latency_us_\(name)=\(decimal(latency.microseconds(at: share)))"
-        }
-        return text + " latency_us_max=\(decimal(Double(latency.max) / 1000))"
-    }
-}
-
-/// A number with three decimals (String(format:) belongs to Foundation).
-func decimal(_ value: Double) -> String {
-    let thousandths = Int((value * 1000).rounded())
-    let rest = String(thousandths.magnitude % 1000)
-    let sign = thousandths < 0 ? "-" : ""
-    return "\(sign)\(thousandths.magnitude / 1000).\(String(repeating: "0", count: 3 - rest.count))\(rest)"
-}
-
-/// Writes a line to a descriptor, whole.
-func write(_ text: String, to descriptor: Int32) {
-    var bytes = Array(text.utf8)[...]
-    while !bytes.isEmpty {
-        let count = bytes.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
-        if count <= 0 { return }
-        bytes = bytes.dropFirst(count)
+        let seconds = decimal(Double(runningUntil &- runningSince) / 1e9)
+        return "readers=\(readerCount) deliveries=\(deliveries) faults=\(faults) seconds=\(seconds)"
     }
 }

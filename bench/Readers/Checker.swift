@@ -1,6 +1,7 @@
 // The run: connects the readers, lets events be published, and gives every received byte to the checks.
 
 import CLinux
+import ClientSockets
 import Glibc
 
 /// Where a run is.
@@ -17,7 +18,6 @@ final class Checker {
 
     let options: Options
     let book: EventBook
-    let latency = Latency()
     let streams: Int
     let eventsTotal: Int
     let readers: UnsafeMutablePointer<Reader>
@@ -28,10 +28,8 @@ final class Checker {
     var stage = Stage.connecting
     var publisher: Publisher?
     var epoch: UInt64?
-    var receivedAt: UInt64 = 0
     var progressAt: UInt64 = 0
     var deliveries = 0
-    var deliveriesMeasured = 0
     var faults = 0
 
     // Connecting.
@@ -46,13 +44,8 @@ final class Checker {
     var liveUnfiltered = 0
     var liveByStream: [Int]
 
-    // Measuring.
-    var usageAtStart = ServerUsage(of: 0)
-    var usageConnected = ServerUsage(of: 0)
-    var usageBefore = ServerUsage(of: 0)
-    var usageAfter = ServerUsage(of: 0)
-    var measuringSince: UInt64 = 0
-    var measuredUntil: UInt64 = 0
+    var runningSince: UInt64 = 0
+    var runningUntil: UInt64 = 0
     var deadline: UInt64 = 0
 
     init(_ options: Options) throws(Refusal) {
@@ -72,8 +65,7 @@ final class Checker {
             throw .usage("\(readerCount) readers need more than the \(descriptorsMax) descriptors a process may have")
         }
         layOutReaders()
-        usageAtStart = ServerUsage(of: options.serverPID)
-        if options.serverPID != 0, usageAtStart.residentBytes == 0 {
+        if options.serverPID != 0, kill(options.serverPID, 0) != 0 {
             throw .unavailable("--server-pid \(options.serverPID): no such process")
         }
     }
@@ -183,7 +175,7 @@ final class Checker {
 
     private func begin() throws(Refusal) {
         stage = .running
-        usageConnected = ServerUsage(of: options.serverPID)
+        runningSince = nanoseconds()
         say("\(readerCount) readers are connected")
         if options.publisher == .none {
             outstanding = pendingOfAll(before: eventsTotal)
@@ -191,19 +183,10 @@ final class Checker {
         } else if eventsTotal > 0 {
             publisher = try Publisher(options, self)
         }
-        if options.eventsWarm == 0 { startMeasuring() }
-    }
-
-    func startMeasuring() {
-        deliveriesMeasured = -deliveries
-        usageBefore = ServerUsage(of: options.serverPID)
-        measuringSince = nanoseconds()
     }
 
     private func endRunning(_ now: UInt64) {
-        usageAfter = ServerUsage(of: options.serverPID)
-        measuredUntil = now
-        deliveriesMeasured += deliveries
+        runningUntil = now
         say("\(deliveries) deliveries")
         stage = .settling
         deadline = now + Self.settleNanoseconds
@@ -238,23 +221,22 @@ final class Checker {
 
     private func receive(_ index: Int) {
         let reader = readers + index
-        let kept = Int(reader.pointee.keptCount)
-        if let bytes = reader.pointee.kept { memcpy(buffer, bytes, kept) }
+        let kept = Int(reader.pointee.kept.count)
+        if let bytes = reader.pointee.kept.bytes { memcpy(buffer, bytes, kept) }
         let count = recv(reader.pointee.descriptor, buffer + kept, Self.bufferBytes - kept, 0)
         if count <= 0 {
             if count < 0, errno == EAGAIN || errno == EINTR { return }
             ended(index, error: count < 0 ? errno : 0)
             return
         }
-        receivedAt = nanoseconds()
-        progressAt = receivedAt
+        progressAt = nanoseconds()
         let total = kept + count
         let used = digest(index, buffer, total)
         guard reader.pointee.isLive else { return }
         if total - used >= Self.bufferBytes {
             drop(index, "a frame of more than \(Self.bufferBytes) bytes")
         } else if kept > 0 || used < total {
-            reader.pointee.keep(buffer + used, total - used)
+            reader.pointee.kept.keep(buffer + used, total - used)
         }
     }
 
@@ -275,11 +257,11 @@ final class Checker {
     private func ended(_ index: Int, error: Int32) {
         let reader = readers[index]
         let saidBye = reader.byeSeen && (reader.transport != .ws || reader.closeSeen)
-        if error == 0, reader.keptCount == 0, saidBye, stage == .stopping || options.allowGaps {
+        if error == 0, reader.kept.count == 0, saidBye, stage == .stopping || options.allowGaps {
             retire(index, .ended)
         } else {
             let cause = error == 0 ? "the stream ended" : "the connection failed: \(errorText(error))"
-            let partial = reader.keptCount > 0 ? " inside a frame" : ""
+            let partial = reader.kept.count > 0 ? " inside a frame" : ""
             drop(index, "\(cause)\(partial)\(reader.byeSeen ? " after $bye" : " without $bye"); \(standing(index))")
         }
     }

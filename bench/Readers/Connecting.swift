@@ -1,6 +1,7 @@
 // The connect phase: a few at a time, so that no listener's backlog overflows, and what each connection says first.
 
 import CLinux
+import ClientSockets
 import Glibc
 
 extension Checker {
@@ -10,7 +11,7 @@ extension Checker {
         while nextToConnect < readerCount, readersSettling < Self.settlingReadersMax, left > 0 {
             left -= 1
             let endpoint = self.endpoint(of: readers[nextToConnect].transport)
-            switch openConnection(to: endpoint, source: source(of: nextToConnect, endpoint)) {
+            switch openConnection(to: endpoint, source: sourceAddress(of: nextToConnect, to: endpoint)) {
             case .connected(let descriptor):
                 enter(nextToConnect, descriptor)
                 connected(nextToConnect)
@@ -25,19 +26,12 @@ extension Checker {
         }
     }
 
-    private func endpoint(of transport: Transport) -> Endpoint {
+    private func endpoint(of transport: Transport) -> Destination {
         switch transport {
         case .unix: .unix(options.unixPath!)
         case .tcp: options.tcp!
         case .ndjson, .sse, .ws: options.http!
         }
-    }
-
-    /// One loopback address for every 10,000 readers: about 28,000 ephemeral ports belong to each. Runs that follow one
-    /// another begin at different addresses, since closed connections hold their ports for a minute.
-    private func source(of index: Int, _ endpoint: Endpoint) -> UInt32? {
-        guard endpoint.isLoopback else { return nil }
-        return 127 << 24 | UInt32(getpid() % 251) << 8 | UInt32(2 + index / 10_000)
     }
 
     private func enter(_ index: Int, _ descriptor: Int32) {

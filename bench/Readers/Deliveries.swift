@@ -1,5 +1,6 @@
 // The checks that all transports share: events in order and without holes, control records where they belong.
 
+import ClientSockets
 import Glibc
 
 extension Checker {
@@ -18,9 +19,6 @@ extension Checker {
         let seq = page.pointee.seq
         let isInOrder = reader.pointee.isFiltered ? seq > reader.pointee.lastSeq : seq == reader.pointee.lastSeq &+ 1
         if !isInOrder { faultInSeq(index, seq) }
-        if Int(reader.pointee.nextEvent) >= options.eventsWarm {
-            latency.add(receivedAt &- page.pointee.publishedAt)
-        }
         reader.pointee.lastSeq = seq
         reader.pointee.nextEvent += reader.pointee.isFiltered ? UInt32(streams) : 1
         reader.pointee.received += 1

@@ -4,6 +4,7 @@
 // strict parser and compared with what was published; the bytes that passed are kept, and all other deliveries of the
 // same event, on every transport, must be equal to them. So each delivery is checked in full at the price of a memcmp.
 
+import ClientSockets
 import Glibc
 
 /// One event's place in the book.
@@ -15,8 +16,6 @@ struct Page {
     /// Size of the object as published by this process; 0 if it was not.
     var publishedCount: UInt32 = 0
     var seq: UInt64 = 0
-    /// CLOCK_MONOTONIC when it was made.
-    var publishedAt: UInt64 = 0
 }
 
 /// Why a delivery is wrong, in words.
@@ -64,8 +63,7 @@ final class EventBook {
 
     /// Makes event `number`, of exactly `eventBytes`, notes it, and appends it to `output`.
     func publish(_ number: Int, into output: inout [UInt8]) {
-        let now = nanoseconds()
-        var text = Array("{\"type\":\"bench.\(number % streams)\",\"n\":\(number),\"ns\":\(now),\"pad\":\"".utf8)
+        var text = Array("{\"type\":\"bench.\(number % streams)\",\"n\":\(number),\"pad\":\"".utf8)
         fill(&text, until: eventBytes - Self.sumBytes - 1, seed: UInt64(number) &* 0x9E37_79B9_7F4A_7C15 | 1)
         text.append(UInt8(ascii: "\""))
         let sum = text.withUnsafeBufferPointer { checksum($0.baseAddress! + 1, $0.count - 1) }
@@ -107,7 +105,7 @@ final class EventBook {
         let inner = text.at  // what followed the producer's opening brace
         guard text.take("\"type\":\"bench."), let stream = text.unsigned(),
             text.take("\",\"n\":"), let wide = text.unsigned(), wide < UInt64(eventsTotal),
-            text.take(",\"ns\":"), let stamp = text.unsigned(), count - inner > Self.sumBytes
+            count - inner > Self.sumBytes
         else { throw DeliveryFault("not an event of this run") }
         let number = Int(wide)
         var tail = StrictJSON(body, count)
@@ -123,12 +121,12 @@ final class EventBook {
             guard size == count - inner + 1, memcmp(published + number * slotBytes + 1, body + inner, size - 1) == 0
             else { throw DeliveryFault("differs from what was published as event \(number)") }
         }
-        try note(number, seq: seq, stamp: stamp, body, count, epoch)
+        try note(number, seq: seq, body, count, epoch)
         return number
     }
 
     private func note(
-        _ number: Int, seq: UInt64, stamp: UInt64, _ body: UnsafePointer<UInt8>, _ count: Int, _ epoch: UInt64
+        _ number: Int, seq: UInt64, _ body: UnsafePointer<UInt8>, _ count: Int, _ epoch: UInt64
     ) throws(DeliveryFault) {
         let slot = received + number * slotBytes
         let page = pages[number]
@@ -150,7 +148,6 @@ final class EventBook {
         pages[number].bodyOffset = UInt32(front.count)
         pages[number].bodyCount = UInt32(count)
         pages[number].seq = seq
-        pages[number].publishedAt = stamp
     }
 }
 

@@ -1,5 +1,6 @@
 // WebSocket frames from a server (RFC 6455, section 5): unmasked, whole, of the least length form.
 
+import ClientSockets
 import Glibc
 
 /// A frame's header.

@@ -1,5 +1,6 @@
 // What the command line asks of a run: where the server is, how many readers of which transport, what is published.
 
+import ClientSockets
 import Glibc
 
 /// How one reader listens. The order is the order in which `--mix` counts are reported.
@@ -27,11 +28,10 @@ enum FilterKind: String {
 /// One run's orders. Everything counted is bounded here, so that the rest may allocate by it.
 struct Options {
     var unixPath: String?
-    var tcp: Endpoint?
-    var http: Endpoint?
+    var tcp: Destination?
+    var http: Destination?
     var counts = [Int](repeating: 0, count: Transport.allCases.count)
-    var eventsExpected = 0
-    var eventsWarm = 0
+    var eventsTotal = 0
     var eventBytes = 200
     var publisher = PublisherKind.none
     var ratePerSecond = 0
@@ -47,8 +47,6 @@ struct Options {
     var isQuiet = false
 
     var readers: Int { counts.reduce(0, +) }
-    /// Warming events come first and are checked like all others; only the measures leave them out.
-    var eventsTotal: Int { eventsWarm + eventsExpected }
 
     static let usage = """
         usage: fanout-readers --mix unix=N,tcp=N,ndjson=N,sse=N,ws=N --expect EVENTS [options]
@@ -61,17 +59,16 @@ struct Options {
           --http ADDR:PORT         the HTTP port (or unix:PATH), for ndjson, sse and ws readers
         what is published
           --expect EVENTS          how many events (0: connect, hold, leave)
-          --warm EVENTS            further ones before them, one at a time, left out of the measures
           --bytes B                size of each event as published, 128 to 262144 (default 200)
           --publish unix:PATH      through an ingest socket; `http`: POST /v1/events; `none` (default): others publish
           --burst K                closed loop: the next K events when all readers have the last K (default 1)
           --rate R                 paced at R events a second instead
           --channel NAME           repeatable: event n goes to the channel n mod count (default: events)
           --filter KIND            all (default), channel, types: reader i asks for one stream; mixed: every other
-        what is checked and measured
+        what is checked
           --allow-gaps             a $gap that covers exactly what is missing, and a $bye, are no faults
-          --server-pid PID         report the server's CPU time per delivery and memory per reader
-          --stop-server            send PID a SIGTERM at the end: every reader must get $bye 1001, then the end
+          --server-pid PID         the server's process, for the next one
+          --stop-server            send it a SIGTERM at the end: every reader must get $bye 1001, then the end
           --hold SECONDS           stay connected that long before leaving
           --stall SECONDS          give up after so long without a byte (default 60)
           --quiet                  no progress on standard error
@@ -110,11 +107,10 @@ extension Options {
     private mutating func take(_ flag: String, _ value: String) throws(Refusal) {
         switch flag {
         case "--jsonl-unix": unixPath = value
-        case "--jsonl-tcp": tcp = try Endpoint(flag, value)
-        case "--http": http = try Endpoint(flag, value)
+        case "--jsonl-tcp": tcp = try Self.place(flag, value)
+        case "--http": http = try Self.place(flag, value)
         case "--mix": try takeMix(value)
-        case "--expect": eventsExpected = try Self.number(flag, value, 0...10_000_000)
-        case "--warm": eventsWarm = try Self.number(flag, value, 0...100_000)
+        case "--expect": eventsTotal = try Self.number(flag, value, 0...10_000_000)
         case "--bytes": eventBytes = try Self.number(flag, value, 128...262_144)
         case "--publish": try takePublisher(value)
         case "--burst": burst = try Self.number(flag, value, 1...100_000)
@@ -160,12 +156,19 @@ extension Options {
         if counts[2...].contains(where: { $0 > 0 }), http == nil { throw .usage("HTTP readers need --http") }
         if publisher == .http, http == nil { throw .usage("--publish http needs --http") }
         if eventsTotal % channels.count != 0 {
-            throw .usage("--expect and --warm together must be a multiple of the number of channels")
+            throw .usage("--expect must be a multiple of the number of channels")
         }
         if stopServer, serverPID == 0 { throw .usage("--stop-server needs --server-pid") }
         if eventsTotal * (eventBytes + EventBook.overheadBytesMax) > 2 << 30 {
             throw .usage("--expect times --bytes: over 2 GiB would be held for comparison")
         }
+    }
+
+    private static func place(_ flag: String, _ text: String) throws(Refusal) -> Destination {
+        guard let place = Destination(text) else {
+            throw .usage("\(flag): \(text): expected a.b.c.d:port or unix:PATH")
+        }
+        return place
     }
 
     private static func number(_ flag: String, _ text: String, _ range: ClosedRange<Int>) throws(Refusal) -> Int {

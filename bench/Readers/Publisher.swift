@@ -1,6 +1,7 @@
 // The publisher: one connection, through an ingest socket or by POST, in closed loop or paced.
 
 import CLinux
+import ClientSockets
 import Glibc
 
 /// Sends the run's events. Over HTTP every answer is checked: status, and the seq that it names.
@@ -21,7 +22,7 @@ final class Publisher {
     /// Connects; readers must already have said which epoch and head they were told.
     init(_ options: Options, _ checker: Checker) throws(Refusal) {
         self.options = options
-        let endpoint: Endpoint
+        let endpoint: Destination
         switch options.publisher {
         case .unix(let path): endpoint = .unix(path)
         default: endpoint = options.http!
@@ -170,17 +171,9 @@ extension Checker {
     /// Publishes what is due: the next burst when all readers have the last, or as many as the clock says.
     func publishNext(_ now: UInt64) throws(Refusal) {
         guard let publisher, published < eventsTotal, publisher.isClear else { return }
-        if published < options.eventsWarm {
-            if outstanding == 0, publisher.isAnswered { try publish(1, publisher) }
-            return
-        }
-        if measuringSince == 0 {
-            if outstanding > 0 || !publisher.isAnswered { return }
-            startMeasuring()
-        }
         if options.ratePerSecond > 0 {
-            let elapsed = Double(now &- min(now, measuringSince)) / 1e9
-            let due = options.eventsWarm + Int(elapsed * Double(options.ratePerSecond)) + 1
+            let elapsed = Double(now &- min(now, runningSince)) / 1e9
+            let due = Int(elapsed * Double(options.ratePerSecond)) + 1
             try publish(min(due - published, Publisher.batchMax), publisher)
         } else if outstanding == 0, publisher.isAnswered {
             try publish(options.burst, publisher)

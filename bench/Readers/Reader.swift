@@ -1,6 +1,6 @@
 // One reader: a row of a flat table, without a class or a buffer of its own while nothing is half received.
 
-import Glibc
+import ClientSockets
 
 /// What a reader is waiting for.
 enum ReaderPhase: UInt8 {
@@ -24,9 +24,8 @@ struct Reader {
     var received: UInt32 = 0
     var nextEvent: UInt32 = 0
     var lastSeq: UInt64 = 0
-    /// The bytes of a frame whose end has not come yet; owned, nil when there are none.
-    var kept: UnsafeMutablePointer<UInt8>?
-    var keptCount: UInt32 = 0
+    /// The bytes of a frame whose end has not come yet; released with the reader.
+    var kept = KeptBytes()
 
     var isLive: Bool { phase != .ended && phase != .failed && phase != .idle }
     var isFiltered: Bool { stream != Reader.everyStream }
@@ -41,20 +40,5 @@ struct Reader {
     /// How many events it must get in all.
     func due(of total: Int, streams: Int) -> Int {
         isFiltered ? total / streams : total
-    }
-
-    mutating func keep(_ bytes: UnsafePointer<UInt8>, _ count: Int) {
-        release()
-        if count == 0 { return }
-        let copy = UnsafeMutablePointer<UInt8>.allocate(capacity: count)
-        memcpy(copy, bytes, count)
-        kept = copy
-        keptCount = UInt32(count)
-    }
-
-    mutating func release() {
-        kept?.deallocate()
-        kept = nil
-        keptCount = 0
     }
 }

@@ -1,5 +1,6 @@
 // Server-sent events (HTML standard, section 9.2), in exactly the form that the contract gives them.
 
+import ClientSockets
 import Glibc
 
 extension Checker {

@@ -175,18 +175,3 @@ func find(_ bytes: [UInt8], in base: UnsafePointer<UInt8>, _ count: Int) -> Int?
     }
     return nil
 }
-
-/// A short, printable piece of bytes for a fault's text.
-func excerpt(_ base: UnsafePointer<UInt8>, _ count: Int) -> String {
-    var text = ""
-    for place in 0..<min(count, 160) {
-        let byte = base[place]
-        switch byte {
-        case 10: text += "\\n"
-        case 13: text += "\\r"
-        case 32..<127: text.unicodeScalars.append(Unicode.Scalar(byte))
-        default: text += "\\x" + String(byte, radix: 16)
-        }
-    }
-    return count > 160 ? text + "… (\(count) bytes)" : text
-}

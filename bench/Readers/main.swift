@@ -1,5 +1,6 @@
 // fanout-readers: many readers of a fanout server in one process, every delivery checked. See bench/README.md.
 
+import ClientSockets
 import Glibc
 
 signal(SIGPIPE, SIG_IGN)

@@ -12,3 +12,4 @@
 #include "LinuxSockets.h"
 #include "CommandLine.h"
 #include "Prefetch.h"
+#include "StartChild.h"

@@ -4,6 +4,8 @@
 package enum ExitCode {
     /// All went well.
     package static let success: Int32 = 0
+    /// A measurement found deliveries that were wrong.
+    package static let faults: Int32 = 1
     /// The command line was wrong (EX_USAGE).
     package static let usage: Int32 = 64
     /// The event was not JSON, or not one that the server takes (EX_DATAERR).
@@ -25,6 +27,7 @@ package enum ExitCode {
     package static func meaning(_ code: Int32) -> String {
         switch code {
         case success: "success"
+        case faults: "deliveries were missing, repeated or wrong"
         case usage: "the command line is wrong"
         case data: "the event is not JSON, or not one that the server takes"
         case unavailable: "the server cannot be reached, or ended the stream"

@@ -1,18 +1,20 @@
-// What the server under test has used: CPU time and memory, read from outside by its process id.
+/// What a process has used: CPU time and memory, read from outside by its process id.
 
 import CLinux
 import Glibc
 
-/// A reading of another process's meters. All zero for pid 0 and for a process that has gone.
-struct ServerUsage {
+/// A reading of a process's meters. All zero for pid 0 and for a process that has gone.
+package struct ProcessUsage: Sendable {
     /// User and system time of all threads, by the process's CPU clock.
-    var cpuNanoseconds: UInt64 = 0
+    package var cpuNanoseconds: UInt64 = 0
     /// The same, split, in clock ticks (usually 10 ms) as /proc/PID/stat has it.
-    var userTicks: UInt64 = 0
-    var systemTicks: UInt64 = 0
-    var residentBytes = 0
+    package var userTicks: UInt64 = 0
+    package var systemTicks: UInt64 = 0
+    /// Resident memory in bytes.
+    package var residentBytes = 0
 
-    init(of pid: pid_t) {
+    /// Reads the meters of `pid`.
+    package init(of pid: pid_t) {
         if pid == 0 { return }
         var clock = clockid_t()
         var time = timespec()
@@ -33,10 +35,29 @@ struct ServerUsage {
         }
     }
 
+    /// The sum over several processes.
+    package init(of pids: [pid_t]) {
+        self.init(of: 0)
+        for pid in pids {
+            let one = ProcessUsage(of: pid)
+            cpuNanoseconds += one.cpuNanoseconds
+            userTicks += one.userTicks
+            systemTicks += one.systemTicks
+            residentBytes += one.residentBytes
+        }
+    }
+
+    /// The CPU time between an earlier reading and this one; 0 where the process has gone meanwhile.
+    package func cpuNanoseconds(since earlier: ProcessUsage) -> UInt64 {
+        cpuNanoseconds > earlier.cpuNanoseconds ? cpuNanoseconds - earlier.cpuNanoseconds : 0
+    }
+
     private static func contents(_ path: String) -> String? {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)
         if descriptor < 0 { return nil }
         defer { close(descriptor) }
-        return String(unsafeUninitializedCapacity: 4096) { max(0, read(descriptor, $0.baseAddress!, 4096)) }
+        var bytes = [UInt8](repeating: 0, count: 4096)
+        let count = read(descriptor, &bytes, bytes.count)
+        return count < 0 ? nil : String(decoding: bytes[..<count], as: UTF8.self)
     }
 }

@@ -1,58 +1,31 @@
-// Sockets as this program needs them: nonblocking clients over IPv4 and unix, from many source addresses.
+/// Nonblocking client connections, from many source addresses.
 
 import CLinux
 import Glibc
 
-/// Where to connect.
-enum Endpoint {
-    case ipv4(address: UInt32, port: UInt16)
-    case unix(String)
-
-    /// `a.b.c.d:port` or `unix:PATH`; `flag` is named in the refusal.
-    init(_ flag: String, _ text: String) throws(Refusal) {
-        if text.hasPrefix("unix:") {
-            self = .unix(String(text.dropFirst(5)))
-            return
-        }
-        let halves = text.split(separator: ":", omittingEmptySubsequences: false)
-        let parts = halves[0].split(separator: ".", omittingEmptySubsequences: false).compactMap { UInt8($0) }
-        guard halves.count == 2, parts.count == 4, let port = UInt16(halves[1]), port != 0 else {
-            throw .usage("\(flag): \(text): expected a.b.c.d:port or unix:PATH")
-        }
-        self = .ipv4(address: parts.reduce(0) { $0 << 8 | UInt32($1) }, port: port)
-    }
-
-    var isLoopback: Bool {
-        if case .ipv4(let address, _) = self { return address >> 24 == 127 }
-        return false
-    }
-
-    var hostField: String {
-        guard case .ipv4(let a, let port) = self else { return "localhost" }
-        return "\(a >> 24).\(a >> 16 & 255).\(a >> 8 & 255).\(a & 255):\(port)"
-    }
-}
-
 /// What became of an attempt to connect.
-enum ConnectOutcome {
+package enum ConnectOutcome {
+    /// It stands, on this descriptor.
     case connected(Int32)
+    /// The descriptor becomes writable when it stands or has failed; `pendingError` says which.
     case inProgress(Int32)
     /// The listener's backlog is full (unix sockets say so at once): try again a little later.
     case tryLater
+    /// The errno; no descriptor is left open.
     case failed(Int32)
 }
 
-/// Opens a nonblocking connection. `source`, an address of 127.0.0.0/8, is bound first, so that the ephemeral ports of
-/// several addresses can be used; the port itself is chosen at connect (IP_BIND_ADDRESS_NO_PORT).
-func openConnection(to endpoint: Endpoint, source: UInt32?) -> ConnectOutcome {
-    switch endpoint {
+/// Opens a nonblocking connection, closed on exec. `source`, an address of 127.0.0.0/8 in host byte order, is bound
+/// first, so that the ephemeral ports of several addresses can be used; the port itself is chosen at connect
+/// (IP_BIND_ADDRESS_NO_PORT).
+package func openConnection(to destination: Destination, source: UInt32?) -> ConnectOutcome {
+    switch destination {
     case .unix(let path): return openUnix(path)
     case .ipv4(let address, let port):
-        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | nonblockingFlags, 0)
+        let descriptor = openTCP(AF_INET)
         if descriptor < 0 { return .failed(errno) }
-        var one: Int32 = 1
-        setsockopt(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &one, 4)
         if let source {
+            var one: Int32 = 1
             setsockopt(descriptor, Int32(IPPROTO_IP), IP_BIND_ADDRESS_NO_PORT, &one, 4)
             var name = ipv4Name(source, 0)
             let bound = withSocketAddress(&name) { bind(descriptor, $0, $1) }
@@ -60,10 +33,31 @@ func openConnection(to endpoint: Endpoint, source: UInt32?) -> ConnectOutcome {
         }
         var name = ipv4Name(address, port)
         return finish(descriptor, withSocketAddress(&name) { connect(descriptor, $0, $1) })
+    case .ipv6(let high, let low, let port):
+        let descriptor = openTCP(AF_INET6)
+        if descriptor < 0 { return .failed(errno) }
+        var name = ipv6Name(high, low, port)
+        return finish(descriptor, withSocketAddress(&name) { connect(descriptor, $0, $1) })
     }
 }
 
+/// The loopback address that connection `serial` of this process uses, nil where the destination is not loopback.
+///
+/// One for every 10,000 connections: about 28,000 ephemeral ports belong to each. Runs that follow one another begin at
+/// different addresses, since closed connections hold their ports for a minute.
+package func sourceAddress(of serial: Int, to destination: Destination) -> UInt32? {
+    guard destination.isLoopback else { return nil }
+    return 127 << 24 | UInt32(getpid() % 251) << 8 | UInt32(2 + serial / 10_000 % 250)
+}
+
 private let nonblockingFlags = Int32(SOCK_NONBLOCK.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
+
+private func openTCP(_ family: Int32) -> Int32 {
+    let descriptor = socket(family, Int32(SOCK_STREAM.rawValue) | nonblockingFlags, 0)
+    var one: Int32 = 1
+    if descriptor >= 0 { setsockopt(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &one, 4) }
+    return descriptor
+}
 
 private func openUnix(_ path: String) -> ConnectOutcome {
     var name = sockaddr_un()
@@ -81,6 +75,17 @@ private func ipv4Name(_ address: UInt32, _ port: UInt16) -> sockaddr_in {
     name.sin_family = sa_family_t(AF_INET)
     name.sin_port = port.bigEndian
     name.sin_addr.s_addr = address.bigEndian
+    return name
+}
+
+private func ipv6Name(_ high: UInt64, _ low: UInt64, _ port: UInt16) -> sockaddr_in6 {
+    var name = sockaddr_in6()
+    name.sin6_family = sa_family_t(AF_INET6)
+    name.sin6_port = port.bigEndian
+    withUnsafeMutableBytes(of: &name.sin6_addr) {
+        $0.storeBytes(of: high.bigEndian, as: UInt64.self)
+        $0.storeBytes(of: low.bigEndian, toByteOffset: 8, as: UInt64.self)
+    }
     return name
 }
 
@@ -110,29 +115,8 @@ private func giveUp(_ descriptor: Int32) -> ConnectOutcome {
 }
 
 /// The error that a connect in progress ended with, 0 for none.
-func pendingError(_ descriptor: Int32) -> Int32 {
+package func pendingError(_ descriptor: Int32) -> Int32 {
     var code: Int32 = 0
     var size = socklen_t(4)
     return getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &code, &size) == 0 ? code : errno
-}
-
-/// Raises the soft limit of open files to the hard one; returns it.
-func raiseDescriptorLimit() -> Int {
-    var limit = rlimit()
-    getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
-    limit.rlim_cur = limit.rlim_max
-    setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
-    return Int(clamping: limit.rlim_cur)
-}
-
-/// Nanoseconds of CLOCK_MONOTONIC: one scale for all processes of the machine.
-func nanoseconds() -> UInt64 {
-    var time = timespec()
-    clock_gettime(CLOCK_MONOTONIC, &time)
-    return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
-}
-
-/// The message that goes with an errno.
-func errorText(_ code: Int32) -> String {
-    String(cString: strerror(code))
 }
