@@ -10,7 +10,7 @@ PYTHON := .build/python/bin/python
 SWIFT_FILES := Package.swift Sources Tests bench examples
 
 .DEFAULT_GOAL := build
-.PHONY: help run build test test-swift simulate planted test-end-to-end test-readers bench compare fuzz \
+.PHONY: help run build test test-swift simulate planted test-end-to-end test-readers counts bench compare fuzz \
         fuzz-smoke autobahn install uninstall format lint clean dependencies test-dependencies compare-dependencies
 
 run: build ## see it live: this host's own events and a page, on http://127.0.0.1:7575/
@@ -19,7 +19,7 @@ run: build ## see it live: this host's own events and a page, on http://127.0.0.
 build: dependencies ## the release binary, .build/release/fanout, with liburing and the Swift runtime inside
 	swift build -c release --static-swift-stdlib
 
-test: test-dependencies test-swift planted fuzz-smoke test-end-to-end test-readers ## every suite; Tests/README.md says what each shows
+test: test-dependencies test-swift planted fuzz-smoke test-end-to-end test-readers counts ## every suite; Tests/README.md says what each shows
 
 test-swift: test-dependencies ## the Swift suites: parsers, encoders, reactor, server in the simulation
 	swift build --build-tests
@@ -42,6 +42,9 @@ test-readers: test-dependencies build ## 5,000 readers, 1,000 events each, every
 	Tests/readers-notice.sh
 	Tests/yardsticks.sh
 	Tests/many-readers.sh
+
+counts: test-dependencies build ## allocations, system calls, instructions, memory: counted, against bench/thresholds.json
+	Tests/counts.sh
 
 bench: dependencies ## what a delivery costs, against the least program that does the same sends: ten minutes
 	bench/compare --subjects 'fanout|floor' --rows '^(one at a time|bursts): .* 1,000 readers' --rounds 3
