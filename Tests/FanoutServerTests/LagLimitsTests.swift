@@ -214,9 +214,4 @@ struct LagLimitsTests {
         let endless = try SimulatedServer { $0.limits.ageMilliseconds = 1 << 30 }
         #expect(endless.engine.userTimeoutMilliseconds(at: .http) == 0, "a peer that is gone is found no later for it")
     }
-
-    @Test("a connection's record has not grown")
-    func size() {
-        #expect(MemoryLayout<Connection>.stride == 128)
-    }
 }
