@@ -166,6 +166,9 @@ package final class LoadRun {
     /// Waits for sockets, to the nanosecond where the kernel can (Linux 5.11), else to the millisecond.
     private func wait(_ events: UnsafeMutablePointer<epoll_event>, _ now: UInt64) throws(LoadFailure) -> Int {
         let until = wakeAt(now)
+        // Nothing is timed while readers are idle. A reader that slept would be woken by each keep-alive, and waking it
+        // is charged to the server that sends.
+        if stage == .holding { usleep(20_000) }
         let wait = until > now ? until - now : 0
         var code: Int32 = ENOSYS
         if hasFineWait {

@@ -264,6 +264,10 @@ extension BackendStorage: LoopBackend {
         }
     }
 
+    func expectSends(_ count: Int) {
+        if case .uring(let it) = self { it.pointee.expectSends(count) }
+    }
+
     // Once for each delivery, as are what it calls: calls of their own would cost.
     @inline(__always)
     func send(_ descriptor: Int32, _ token: Token, _ bytes: UnsafeRawPointer, count: Int) -> Bool {

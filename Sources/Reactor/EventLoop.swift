@@ -190,8 +190,13 @@ package final class EventLoop {
         core.pointee.send(socket)
     }
 
+    /// Says how many sends of one piece come before the next turn: io_uring makes few of them without its queue.
+    package func expectSends(_ count: Int) {
+        core.pointee.backend.expectSends(count)
+    }
+
     /// Sends one piece of at least one byte. True if the socket took all of it at once: no `.sent` comes, and the bytes
-    /// are the caller's again. Else as after `send`. (epoll knows at once; io_uring never does.)
+    /// are the caller's again. Else as after `send`. (epoll knows at once; io_uring only where it makes no entry.)
     package func send(_ socket: SocketID, _ bytes: UnsafeRawPointer, count: Int) -> Bool {
         core.pointee.send(socket, bytes, count: count)
     }

@@ -69,6 +69,7 @@ final class Delivery {
         let slots = queue.front(Self.sendsPerTurnMax)
         let records = connections.records
         let now = now
+        loop.expectSends(slots.count)
         for place in 0..<slots.count {
             let ahead = place &+ Prefetch.distance  // both are small
             if ahead < slots.count { Prefetch.record(records + Int(slots[ahead])) }
