@@ -14,7 +14,7 @@ struct EpollSlot: BitwiseCopyable {
 struct EpollFlags: OptionSet, BitwiseCopyable {
     let rawValue: UInt16
 
-    /// The kernel said "readable", and no read has found nothing since.
+    /// The kernel said "readable", and no read has emptied the socket since.
     static let readable = EpollFlags(rawValue: 1 << 0)
     /// A receive is begun.
     static let receiving = EpollFlags(rawValue: 1 << 1)
@@ -34,6 +34,10 @@ struct EpollFlags: OptionSet, BitwiseCopyable {
     static let alwaysReady = EpollFlags(rawValue: 1 << 8)
     /// epoll reports when the socket becomes writable.
     static let watchesOutput = EpollFlags(rawValue: 1 << 9)
+    /// The kernel told of an urgent byte or an end, and no read has found nothing since: one may have stopped there.
+    static let readsOn = EpollFlags(rawValue: 1 << 10)
+    /// A TCP socket, listening or not: nothing comes beside the bytes.
+    static let isTCP = EpollFlags(rawValue: 1 << 11)
 
     static let armed: EpollFlags = [.receiving, .accepting, .reading]
 }
@@ -43,6 +47,11 @@ struct EpollFlags: OptionSet, BitwiseCopyable {
 /// report every byte that its peer reads, an event for each delivery. The readiness is kept per slot instead; a socket
 /// that is ready *and* wanted stands in a queue and is read in `next()`, one buffer per visit, so that a flooding peer
 /// gets its turn like everybody else.
+///
+/// A read that does not fill the buffer has emptied the socket, and no second one asks: what arrives later is a new
+/// event. But a read also ends before an urgent byte, before the end of the stream or an error, and behind a descriptor
+/// that a unix peer passed. Of the first two an event has told, or will, if they came after it; the third is told by
+/// the read itself. Then only EAGAIN says that the socket is empty.
 struct EpollBackend<Calls: EpollCalls>: ~Copyable {
     let description: String
     private(set) var stats = LoopStats()
@@ -67,6 +76,9 @@ struct EpollBackend<Calls: EpollCalls>: ~Copyable {
     /// Reads and accepts left in this turn.
     private var readsLeft = 0
     private let readsPerTurnMax: Int
+
+    /// The descriptor that was opened or accepted last, if it is a TCP socket; -1 if not.
+    private var newTCPDescriptor: Int32 = -1
 
     private var wakeup: WakeupChannel?
     private var signalDescriptor: Int32 = -1
@@ -114,7 +126,9 @@ extension EpollBackend: LoopBackend {
     func wallClockMilliseconds() -> Int64 { calls.wallClockMilliseconds() }
 
     mutating func openListener(_ address: SocketAddress, _ options: ListenOptions) throws(SystemError) -> Int32 {
-        try calls.openListener(address, options)
+        let descriptor = try calls.openListener(address, options)
+        newTCPDescriptor = address.isUnix ? -1 : descriptor
+        return descriptor
     }
 
     mutating func adopt(_ descriptor: Int32) throws(SystemError) {
@@ -122,8 +136,9 @@ extension EpollBackend: LoopBackend {
     }
 
     mutating func attach(_ descriptor: Int32, _ socket: SocketID, plain: Bool) -> Int32 {
-        slots[Int(socket.slot)] = EpollSlot(
-            descriptor: descriptor, generation: socket.generation, flags: plain ? .plain : .added)
+        // A socket of which the kind is not known is read as a unix one: that is right for TCP too, and slower.
+        let flags: EpollFlags = plain ? .plain : descriptor == newTCPDescriptor ? [.added, .isTCP] : .added
+        slots[Int(socket.slot)] = EpollSlot(descriptor: descriptor, generation: socket.generation, flags: flags)
         if plain { return 0 }
         let token = Token(.receive, slot: socket.slot, generation: socket.generation)
         return calls.epollControl(epoll, EPOLL_CTL_ADD, descriptor, linux_epoll_input_events, token.rawValue)
@@ -325,8 +340,11 @@ extension EpollBackend: LoopBackend {
             if hasEnded || events & EPOLLIN.rawValue != 0 {
                 if slot.pointee.flags.isDisjoint(with: .armed), isPlanted("readinessForgotten") { return }
                 slot.pointee.flags.insert(.readable)
+                if hasEnded { slot.pointee.flags.insert(.readsOn) }
                 if !slot.pointee.flags.isDisjoint(with: .armed) { enqueue(slot, token) }
             }
+            // An urgent byte alone is nothing to read.
+            if events & EPOLLPRI.rawValue != 0 { slot.pointee.flags.insert(.readsOn) }
             let isWritable = events & (EPOLLOUT.rawValue | EPOLLHUP.rawValue | EPOLLERR.rawValue) != 0
             if isWritable, slot.pointee.flags.contains(.parked) {
                 slot.pointee.flags.remove(.parked)
@@ -363,6 +381,7 @@ extension EpollBackend: LoopBackend {
         let flags = slot.pointee.flags
         if flags.contains(.accepting) {
             let outcome = calls.accept(slot.pointee.descriptor)
+            newTCPDescriptor = flags.contains(.isTCP) ? Int32(clamping: outcome) : -1
             return outcome >= 0
                 ? goesOn(slot, token, .accept, Int32(clamping: outcome))
                 : isOver(slot, token, .accept, outcome)
@@ -371,12 +390,14 @@ extension EpollBackend: LoopBackend {
             if isPlanted("hangUpBeforeInput"), calls.hasHungUp(slot.pointee.descriptor) {
                 return isOver(slot, token, .receive, 0)
             }
-            let outcome = calls.receive(slot.pointee.descriptor, buffer, bufferBytes)
+            var endsEarly = false
+            let outcome =
+                flags.contains(.isTCP)  // nothing can be passed: the cheaper call
+                ? calls.receive(slot.pointee.descriptor, buffer, bufferBytes)
+                : calls.receiveMessage(slot.pointee.descriptor, buffer, bufferBytes, &endsEarly)
             if outcome <= 0 { return isOver(slot, token, .receive, outcome) }
-            // Only EAGAIN says that the socket is empty. A read that does not fill the buffer does not, whatever
-            // epoll(7) says of streams: it also ends before an urgent byte of TCP and behind a descriptor that a unix
-            // peer passed.
-            if isPlanted("shortReceiveMeansEmpty"), outcome < bufferBytes {
+            let readsOn = endsEarly || flags.contains(.readsOn)
+            if outcome < bufferBytes, !readsOn || isPlanted("shortReceiveMeansEmpty") {
                 slot.pointee.flags.remove(.readable)
             } else {
                 enqueue(slot, token)
@@ -404,7 +425,7 @@ extension EpollBackend: LoopBackend {
         _ slot: UnsafeMutablePointer<EpollSlot>, _ token: Token, _ operation: Operation, _ outcome: Int64
     ) -> RawCompletion? {
         if outcome == -Int64(EAGAIN) {
-            slot.pointee.flags.remove(.readable)
+            slot.pointee.flags.subtract([.readable, .readsOn])
             return nil
         }
         slot.pointee.flags.subtract(.armed)

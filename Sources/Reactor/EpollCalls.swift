@@ -44,6 +44,12 @@ protocol EpollCalls {
     /// recv(2): bytes, or 0 at the end of the stream.
     func receive(_ socket: Int32, _ into: UnsafeMutableRawPointer, _ count: Int) -> Int64
 
+    /// recvmsg(2) without room for what comes beside the bytes. `endsEarly`: something did, so that the bytes end
+    /// here although more may be there. (It is thrown away.)
+    func receiveMessage(
+        _ socket: Int32, _ into: UnsafeMutableRawPointer, _ count: Int, _ endsEarly: inout Bool
+    ) -> Int64
+
     /// read(2), for what is not a socket.
     func read(_ descriptor: Int32, _ into: UnsafeMutableRawPointer, _ count: Int) -> Int64
 
@@ -131,6 +137,15 @@ struct LinuxCalls: EpollCalls {
 
     func receive(_ socket: Int32, _ into: UnsafeMutableRawPointer, _ count: Int) -> Int64 {
         linux_receive(socket, into, count)
+    }
+
+    func receiveMessage(
+        _ socket: Int32, _ into: UnsafeMutableRawPointer, _ count: Int, _ endsEarly: inout Bool
+    ) -> Int64 {
+        var isEarly: Int32 = 0
+        let outcome = linux_receive_message(socket, into, count, &isEarly)
+        endsEarly = isEarly != 0
+        return outcome
     }
 
     func read(_ descriptor: Int32, _ into: UnsafeMutableRawPointer, _ count: Int) -> Int64 {

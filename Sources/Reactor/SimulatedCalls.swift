@@ -33,8 +33,15 @@ struct SimulatedCalls: EpollCalls {
     func accept(_ listener: Int32) -> Int64 { kernel.traced(listener, Int64(kernel.acceptNow(listener))) }
 
     func receive(_ socket: Int32, _ into: UnsafeMutableRawPointer, _ count: Int) -> Int64 {
+        var endsEarly = false
+        return receiveMessage(socket, into, count, &endsEarly)
+    }
+
+    func receiveMessage(
+        _ socket: Int32, _ into: UnsafeMutableRawPointer, _ count: Int, _ endsEarly: inout Bool
+    ) -> Int64 {
         let space = UnsafeMutableRawBufferPointer(start: into, count: count)
-        return kernel.traced(socket, Int64(kernel.receiveNow(socket, into: space)), space)
+        return kernel.traced(socket, Int64(kernel.receiveNow(socket, into: space, &endsEarly)), space)
     }
 
     func read(_ descriptor: Int32, _ into: UnsafeMutableRawPointer, _ count: Int) -> Int64 {
@@ -127,7 +134,12 @@ extension SimulatedKernel {
 
     // MARK: Receiving
 
-    fileprivate func receiveNow(_ number: Int32, into space: UnsafeMutableRawBufferPointer) -> Int {
+    /// A short read leaves bytes behind of which no event will tell, if the loop can know: on TCP it ended before an
+    /// urgent byte, of which an event told, or will if it came after the last one; on a unix socket behind a passed
+    /// descriptor, which is told by `endsEarly`.
+    fileprivate func receiveNow(
+        _ number: Int32, into space: UnsafeMutableRawBufferPointer, _ endsEarly: inout Bool
+    ) -> Int {
         guard case .connection(let connection) = open(number, "received on")?.kind else {
             violation("a receive on \(number), which is no connection")
             return Int(-ENOTSOCK)
@@ -141,7 +153,16 @@ extension SimulatedKernel {
             return connection.isReadable ? 0 : Int(-EAGAIN)
         }
         if occurs(.interruptedOperation) { return Int(-EINTR) }
-        return fill(space, from: connection)
+        let there = connection.toServer.count
+        let count = fill(space, from: connection)
+        let isPartial = count < min(space.count, there)
+        if connection.isUnix {
+            endsEarly = isPartial
+        } else if isPartial != connection.hasUrgentByte {
+            connection.hasUrgentByte = isPartial
+            if isPartial { owe(number) }
+        }
+        return count
     }
 
     /// A read of a source that has nothing would stop the process until it has.
@@ -158,7 +179,6 @@ extension SimulatedKernel {
         return fill(space, from: connection)
     }
 
-    /// A short read may leave bytes behind of which no event will tell, as one before an urgent byte does.
     private func fill(
         _ space: UnsafeMutableRawBufferPointer, from connection: SimulatedConnection
     ) -> Int {

@@ -134,6 +134,7 @@ extension SimulatedConnection {
         var events: UInt32 = 0
         let hasEnded = peerFinished || serverStoppedReading || errorForServer != 0
         if isReadable { events |= EPOLLIN.rawValue }
+        if hasUrgentByte { events |= EPOLLPRI.rawValue }
         if hasEnded { events |= EPOLLRDHUP.rawValue }
         if errorForServer != 0 { events |= EPOLLERR.rawValue | EPOLLHUP.rawValue }
         if hasEnded && serverFinished || isUnix && peerClosed { events |= EPOLLHUP.rawValue }

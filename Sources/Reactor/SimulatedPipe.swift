@@ -82,6 +82,9 @@ final class SimulatedConnection {
     var toServer: SimulatedPipe
     var toPeer: SimulatedPipe
 
+    /// True exactly when an urgent byte of TCP waits to be read, or read past.
+    var hasUrgentByte = false
+
     // The server's end.
     /// True exactly when the server said that it will send no more.
     var serverFinished = false

@@ -165,6 +165,28 @@ struct SimulatedEpollTests {
         #expect(both == event(EPOLLIN, EPOLLRDHUP, EPOLLHUP))
     }
 
+    @Test("a short read tells of itself: on TCP by an event with the urgent byte's mark, on unix by the read")
+    func shortReads() throws {
+        for isUnix in [false, true] {
+            let rig = try Rig(isUnix: isUnix)
+            defer { rig.free() }
+            rig.kernel.peerWrite(rig.peer, [1, 2, 3])
+            #expect(rig.wait() == [rig.event(EPOLLIN)])
+            rig.kernel.faults = .only(.partialReceive, 1)
+            var endsEarly = false
+            func read() -> Int64 { rig.calls.receiveMessage(rig.server, rig.lent.baseAddress!, 64, &endsEarly) }
+            let first = read()
+            #expect((1..<3).contains(first) && endsEarly == isUnix)
+            #expect(rig.wait() == (isUnix ? [] : [rig.event(EPOLLIN, EPOLLPRI)]))
+            // What was told is not told again.
+            rig.kernel.faults = .none
+            #expect(read() == 3 - first && !endsEarly)
+            #expect(rig.wait() == [])
+            rig.kernel.peerWrite(rig.peer, [4])
+            #expect(rig.wait() == [rig.event(EPOLLIN)])
+        }
+    }
+
     @Test("a source is reported once for each time that it is asked for, as long as it has something")
     func oneRead() throws {
         let rig = try Rig()

@@ -43,6 +43,16 @@ static inline int64_t linux_receive(int socket, void *into, size_t count) {
     return linux_outcome(recv(socket, into, count, MSG_DONTWAIT));
 }
 
+// The same for a socket on which descriptors may be passed (unix(7)): `ends_early` is set to 1 where the bytes end
+// behind one, though more may be there, else to 0. What was passed has no room (MSG_CTRUNC): the kernel closes it.
+static inline int64_t linux_receive_message(int socket, void *into, size_t count, int *ends_early) {
+    struct iovec piece = {.iov_base = into, .iov_len = count};
+    struct msghdr message = {.msg_iov = &piece, .msg_iovlen = 1};
+    ssize_t result = recvmsg(socket, &message, MSG_DONTWAIT);
+    *ends_early = result >= 0 && (message.msg_flags & MSG_CTRUNC) != 0;
+    return linux_outcome(result);
+}
+
 static inline int64_t linux_read(int descriptor, void *into, size_t count) {
     return linux_outcome(read(descriptor, into, count));
 }
@@ -84,8 +94,8 @@ static inline void linux_epoll_report(struct epoll_event *into, int index, uint3
 }
 
 // Macros that Swift sees with other types than epoll_ctl's.
-static const uint32_t linux_epoll_input_events = EPOLLIN | EPOLLRDHUP | (1u << 31) /* EPOLLET */;
-static const uint32_t linux_epoll_all_events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | (1u << 31) /* EPOLLET */;
+static const uint32_t linux_epoll_input_events = EPOLLIN | EPOLLPRI | EPOLLRDHUP | (1u << 31) /* EPOLLET */;
+static const uint32_t linux_epoll_all_events = EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP | (1u << 31) /* EPOLLET */;
 static const uint32_t linux_epoll_edges = 1u << 31 /* EPOLLET */;
 static const uint32_t linux_epoll_once = 1u << 30 /* EPOLLONESHOT */;
 static const uint32_t linux_epoll_one_read = EPOLLIN | (1u << 30) /* EPOLLONESHOT */;
