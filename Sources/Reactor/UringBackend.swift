@@ -250,9 +250,7 @@ extension UringBackend: LoopBackend {
     /// Without MSG_WAITALL, so that short counts come back as they are; every send completes visibly.
     mutating func send(_ descriptor: Int32, _ token: Token, _ pieces: IOVectorBuffer) {
         if pieces.count == 1 {
-            let piece = pieces.pieces[0]
-            _ = send(descriptor, token, piece.iov_base, count: piece.iov_len)
-            return
+            return queueSend(descriptor, token, pieces.pieces[0].iov_base, count: pieces.pieces[0].iov_len)
         }
         if !scratch.hasRoom { submitAll() }
         let entry = entry()
@@ -269,10 +267,15 @@ extension UringBackend: LoopBackend {
             let outcome = linux_send(descriptor, bytes, count)
             if outcome != -Int64(EAGAIN) { return outcome == Int64(count) || give(token, outcome) }
         }
+        queueSend(descriptor, token, bytes, count: count)
+        return false
+    }
+
+    @inline(__always)
+    private mutating func queueSend(_ descriptor: Int32, _ token: Token, _ bytes: UnsafeRawPointer, count: Int) {
         stats.submissions &+= 1
         let entry = ring_next_entry(ring) ?? entryOfEmptied()  // all of it is written, so it need not be empty
         ring_prepare_send(entry, descriptor, bytes, UInt32(clamping: count), UInt32(MSG_NOSIGNAL), token.rawValue)
-        return false
     }
 
     /// Puts the outcome of a send that was not whole where the completions of the next turn are. False.

@@ -63,6 +63,24 @@ struct WholeSendTests {
         #expect(driver.loop.stats.shortSends == 0)
     }
 
+    @Test(
+        "a gathered send is told of when it is over, also if it is one piece", arguments: TestBackend.everywhere,
+        expected)
+    func gathered(_ backend: TestBackend, _ expected: Int) throws {
+        let driver = try Driver(backend)
+        driver.loop.expectSends(expected)
+        let (socket, peer) = try driver.connect(to: driver.listen(.unix))
+        let bytes = memory(pattern(100))
+        defer { bytes.deallocate() }
+        driver.loop.gather.removeAll()
+        driver.loop.gather.append(UnsafeRawPointer(bytes.baseAddress!), bytes.count)
+        driver.loop.send(socket)
+        #expect(driver.loop.isSending(socket))
+        try driver.run { !driver.all(.sent).isEmpty }
+        #expect(driver.all(.sent).map(\.result) == [100])
+        #expect(peer.read() == Array(bytes))
+    }
+
     @Test("a send that was cut short is no whole one", arguments: TestBackend.everywhere, expected)
     func short(_ backend: TestBackend, _ expected: Int) throws {
         let driver = try Driver(backend)
