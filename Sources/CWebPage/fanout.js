@@ -32,8 +32,11 @@ const steadyMilliseconds = 10_000 // a connection that lasted this long starts t
  *   channels   array of channel names and patterns ('host/*', 'jobs/**'); none means every channel
  *   types      array of event types; none means every type
  *   from       'now' (the default), 'start', 'snapshot' or a cursor: where the first connection begins
+ *   past       how many events of the past come first: the newest that /v1/history has, at most 10,000. What happens
+ *              from then on follows without a hole or a repetition. It takes the place of `from`
  *   onLag      'close' or 'gap': what the server does if this reader falls behind
- *   onEvent(event, {id, text})           each event: the parsed object; its cursor; its JSON as received
+ *   onEvent(event, {id, text, past})     each event: the parsed object; its cursor, '' where `past` is true; its JSON
+ *                                        as received; whether it is one that the option `past` asked for
  *   onControl(name, record, {id, text})  '$hello', '$gap', '$snapshot', '$live' and '$bye'
  *   onState(state)                       each change of the connection, also readable as `stream.state`:
  *     {name: 'connecting'}               the first connection is being made
@@ -67,11 +70,17 @@ export class EventStream {
 
   /** The address of this subscription, without a place to begin: what to give to curl. */
   get address() {
-    const { url, base, channels, types, onLag } = this.#options
-    const address = new URL(url, base)
+    const { url, onLag } = this.#options
+    const address = this.#selection(url)
+    if (onLag) address.searchParams.set('on_lag', onLag)
+    return address
+  }
+
+  #selection(path) {
+    const { base, channels, types } = this.#options
+    const address = new URL(path, base)
     for (const channel of channels) address.searchParams.append('channel', channel)
     if (types.length) address.searchParams.set('types', types.join(','))
-    if (onLag) address.searchParams.set('on_lag', onLag)
     return address
   }
 
@@ -87,11 +96,39 @@ export class EventStream {
 
   #open() {
     this.#drop()
+    if (this.state.name === 'reconnecting') this.#enter({ name: 'reconnecting', reason: this.state.reason })
+    if (this.#options.past && !this.lastEventID) this.#begin()
+    else this.#connect()
+  }
+
+  // The past comes from one answer, which names the head that it was made at: the stream begins there.
+  async #begin() {
+    const abort = new AbortController()
+    const attempt = (this.#source = { close: () => abort.abort() })
+    let lines = []
+    try {
+      const address = this.#selection('/v1/history')
+      address.searchParams.set('limit', this.#options.past)
+      const headers = { Accept: 'application/x-ndjson' }
+      const response = await fetch(address, { headers, signal: abort.signal, cache: 'no-store' })
+      const head = response.ok && response.headers.get('Fanout-Head')
+      const text = head ? await response.text() : ''
+      if (attempt !== this.#source) return
+      this.lastEventID = head || ''
+      lines = text.split('\n').filter(Boolean)
+    } catch { /* no answer: the stream finds out why, and asks again before its next try */ }
+    for (const text of lines) {
+      const event = parsed(text)
+      if (attempt === this.#source && event) this.#call('onEvent', event, { id: '', text, past: true })
+    }
+    if (attempt === this.#source) this.#connect()
+  }
+
+  #connect() {
     const address = this.address
     // The header that EventSource sends on its own reconnections wins over both of these.
     if (this.lastEventID) address.searchParams.set('last_event_id', this.lastEventID)
     else if (this.#options.from) address.searchParams.set('from', this.#options.from)
-    if (this.state.name === 'reconnecting') this.#enter({ name: 'reconnecting', reason: this.state.reason })
 
     const source = (this.#source = new EventSource(address))
     // A source that has been replaced may still have events queued: they are not ours any more.
@@ -108,7 +145,7 @@ export class EventStream {
   #event(message) {
     if (message.lastEventId) this.lastEventID = message.lastEventId
     const event = parsed(message.data)
-    if (event) this.#call('onEvent', event, { id: message.lastEventId, text: message.data })
+    if (event) this.#call('onEvent', event, { id: message.lastEventId, text: message.data, past: false })
   }
 
   #control(name, message) {

@@ -128,6 +128,7 @@ function subscribe() {
   stream = new EventStream({
     channels: filter.channels,
     types: filter.types,
+    past: rowsMax, // the newest of what the server holds
     onLag: 'gap', // a browser that falls behind is to see what it missed, not to be cut off
     onEvent: arrived,
     onControl: controlled,
@@ -166,20 +167,34 @@ function placeOf(id) {
   if (seq > head) head = seq
 }
 
-function arrived(event, { id, text }) {
-  received += 1
-  if (id) placeOf(id)
+function arrived(event, { id, text, past }) {
   const type = typeof event.type === 'string' ? event.type : typeof event.kind === 'string' ? event.kind : undefined
   const channel = typeof event.channel === 'string' ? event.channel : undefined
+  const at = Date.parse(event.time) || (past ? undefined : Date.now())
+  const seq = event.seq ?? id.slice(id.lastIndexOf('-') + 1)
+  const entry = { kind: 'event', at, epoch: stream.lastEventID.slice(0, 16), seq, channel, type, event, text }
+  const place = past ? placeAmong(entry) : entries.length
+  if (place === undefined) return
+  received += 1
+  if (id) placeOf(id)
   const seen = nameOf(channels, channel)
   if (seen) seen.seen += 1
   const kind = nameOf(types, type)
   if (kind) kind.seen += 1
-  const now = present()
-  now.total += 1
-  now.hues[hueOf(channel)] += 1
-  const at = Date.parse(event.time) || Date.now()
-  keep({ kind: 'event', at, seq: event.seq ?? id.slice(id.lastIndexOf('-') + 1), channel, type, event, text })
+  if (!past) {
+    const now = present()
+    now.total += 1
+    now.hues[hueOf(channel)] += 1
+  }
+  keep(entry, place)
+}
+
+/* Where an event of the past belongs among what another filter has left; undefined if it is there already. */
+function placeAmong({ epoch, seq, text }) {
+  const isLater = each => typeof seq === 'number' && each.seq !== '' && each.seq >= seq
+  const next = entries.findIndex(each => each.epoch === epoch && (each.text === text || isLater(each)))
+  if (next < 0) return entries.length
+  return entries[next].text === text ? undefined : next
 }
 
 const endings = {
@@ -237,13 +252,15 @@ let newestFirst = true
 const hold = { paused: false, away: false, reading: false }
 const held = () => hold.paused || hold.away || hold.reading
 
-function keep(entry) {
-  entries.push(entry)
+function keep(entry, place = entries.length) {
+  const isLast = place === entries.length
+  entries.splice(place, 0, entry)
   entryCharacters += entry.text.length
   while (entries.length > entriesMax || (entryCharacters > entryCharactersMax && entries.length > 1)) {
     entryCharacters -= entries.shift().text.length
   }
   if (!wanted(entry)) return
+  if (!isLast) return redrawSoon()
   pending.push(entry)
   if (pending.length > 2 * rowsMax) {
     overflowed += pending.length - rowsMax
@@ -309,6 +326,17 @@ function redraw() {
   showEmpty()
 }
 
+/* What came between the rows that are drawn already: once for all that come together. */
+let redrawing = false
+function redrawSoon() {
+  if (redrawing) return
+  redrawing = true
+  queueMicrotask(() => {
+    redrawing = false
+    redraw()
+  })
+}
+
 function goOn(paused = false) {
   Object.assign(hold, { paused, away: false, reading: false })
   byID('pause').setAttribute('aria-pressed', paused)
@@ -322,7 +350,7 @@ function rowOf(entry) {
   const row = make('details', entry.kind === 'event' ? 'row' : `row control ${entry.kind}`)
   const line = make('summary')
   line.tabIndex = -1
-  line.append(make('time', '', clock(entry.at)))
+  line.append(make('time', '', entry.at === undefined ? '' : clock(entry.at)))
   if (entry.kind === 'event') {
     line.append(make('span', 'seq', entry.seq === '' ? '' : String(entry.seq)))
     const channel = make('span', `channel h${hueOf(entry.channel)}`, entry.channel ?? '')
@@ -567,6 +595,7 @@ const facts = [ // label, metric, how its sum and its rate are told; a metric th
   ['bytes out', 'fanout_bytes_sent_total', (sum, rate) => [`${inBytes(rate)}/s`, inBytes(sum)]],
   ['sends', 'fanout_sends_total', asRate],
   ['in segments', 'fanout_pinned_bytes', sum => [inBytes(sum), '']],
+  ['past held', 'fanout_history_bytes', sum => sum && [inBytes(sum), '']],
   ['refused', 'fanout_events_refused_total', ifAny],
   ['laggards', 'fanout_laggards_total', ifAny],
   ['gaps', 'fanout_gaps_total', ifAny],

@@ -51,8 +51,24 @@
         // Laggards and ends
         /// The `$gap` of a laggard begins with the last event that it got.
         case gapFromOneTooLow
-        /// Who comes back with the newest cursor is told that it has missed something.
+        /// Who comes back is sent the last event that it has once more.
         case resumeWithItsOwnPlace
+        /// A reader that was sent all it missed is taken for one that still is.
+        case catchingUpForEver
+        /// A page of the history is sent from the event behind the first one that is missing.
+        case pageBegunTooLate
+        /// A reader becomes a member without the last of the history.
+        case memberBeforeLastPage
+        /// A reader is a member while it is sent the history.
+        case memberWhileReplaying
+        /// What goes from the history keeps its segment.
+        case goneSegmentKept
+        /// What goes from the history gives its segment back twice.
+        case goneSegmentReleasedTwice
+        /// What has gone of a channel is not remembered.
+        case prunedSeqForgotten
+        /// Pages of the history stay when nobody replays any more.
+        case pagesKeptForNobody
         /// A reader is judged by a burst before its socket was offered it.
         case judgedBeforeTried
         /// A laggard is let be until it reads again, whatever the age limit says.

@@ -40,14 +40,14 @@ package enum Emit {
             .value(
                 "key", "TEXT", in: "What",
                 "An idempotency key: an event that is sent again with the same key is not published twice. A server "
-                    + "that keeps no history, as those of this version, refuses it."
+                    + "without a database, as those of this version, refuses it."
             ) { options, text throws(FlagValueFault) in
                 options.key = try FlagValue.text(text)
             },
             .value(
                 "ack", "none|accepted|committed|synced", in: "Answers", default: "what the server gives",
                 "What the answer has to mean: accepted is in memory, committed survives a crash, synced a loss of "
-                    + "power. With none nothing is waited for. A server that keeps no history refuses more than "
+                    + "power. With none nothing is waited for. A server without a database refuses more than "
                     + "accepted."
             ) { options, text throws(FlagValueFault) in
                 options.emitter.level = try FlagValue.choice(text, of: EventEmitter.Level.self)

@@ -136,6 +136,16 @@ extension ServerOptions {
             }
             options.configuration.memoryMax = bytes
         },
+        .value(
+            "history", "BYTES", in: "Readers", default: "64M, or --max-memory where that is less",
+            "How much of the past is held in memory, beside --max-memory: the newest events of all channels together, "
+                + "for readers that come back and for GET /v1/history. 0 holds none, otherwise it is 1M at least."
+        ) { options, text throws(FlagValueFault) in
+            guard let bytes = ValueSyntax.byteCount(text), ValueSyntax.isHistorySize(bytes) else {
+                throw FlagValueFault("needs \(ValueSyntax.historyAdvice), not '\(text)'")
+            }
+            options.configuration.historyBytes = bytes
+        },
         .toggle(
             "insecure", in: "Who may come in",
             "Allows --listen and --jsonl on addresses that are not loopback: anyone who can reach them may read and "

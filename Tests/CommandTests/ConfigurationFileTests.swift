@@ -13,8 +13,8 @@ struct ConfigurationFileTests {
     func everything() throws {
         let text = """
             {"listen": "127.0.0.1:1", "jsonl": "[::1]:2", "runtime_dir": "/r", "io": "epoll", "heartbeat_s": 5,
-             "max_connections": 100, "max_memory": "64M", "max_per_address": 20, "max_per_user": 30, "on_lag": "gap",
-             "limits": {"events": 10}, "allow_hosts": ["h"],
+             "max_connections": 100, "max_memory": "64M", "max_per_address": 20, "max_per_user": 30, "history": "2M",
+             "on_lag": "gap", "limits": {"events": 10}, "allow_hosts": ["h"],
              "allow_origins": ["https://o"], "log_level": "debug",
              "listeners": {"http": {"limits": {"events": 4}}, "http_socket": {"limits": {"bytes": 5}},
                            "events": {"limits": {"age_ms": 6}}, "jsonl": {}},
@@ -34,6 +34,7 @@ struct ConfigurationFileTests {
         #expect(configuration.connectionsPerAddressMax == 20)
         #expect(configuration.connectionsPerUserMax == 30)
         #expect(configuration.memoryMax == 64 << 20)
+        #expect(configuration.historyBytes == 2 << 20)
         #expect(configuration.onLag == .gap)
         #expect(configuration.limits.events == 10)
         #expect(configuration.limits.bytes == 1 << 20)
@@ -63,6 +64,21 @@ struct ConfigurationFileTests {
     @Test("an empty object is a right configuration")
     func empty() {
         #expect(faults("{}") == [])
+    }
+
+    @Test("history is a megabyte and more, or none; what is said of it and of the budget names what each may be")
+    func sizes() {
+        for (text, bytes) in [("0", 0), ("1048576", 1 << 20), (#""1M""#, 1 << 20), (#""1g""#, 1 << 30)] {
+            let (configuration, faults) = ConfigurationFile.parse(Array(#"{"history":\#(text)}"#.utf8), named: "f")
+            #expect(faults == [])
+            #expect(configuration.historyBytes == bytes)
+        }
+        for text in ["1048575", #""1023k""#, "-1", "1.5", "null", #""all""#, "2e6"] {
+            let fault = "f:1:12: 'history' must be \(ValueSyntax.historyAdvice)"
+            #expect(faults(#"{"history":\#(text)}"#) == [fault], "\(text)")
+        }
+        #expect(faults(#"{"max_memory":"1M"}"#) == ["f:1:15: 'max_memory' must be \(ValueSyntax.memoryAdvice)"])
+        #expect(ConfigurationFile.parse(Array("{}".utf8), named: "f").configuration.historyBytes == nil)
     }
 
     @Test("a channel's limits begin with the file's, wherever those stand")

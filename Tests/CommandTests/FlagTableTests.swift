@@ -59,7 +59,7 @@ struct FlagTableTests {
         #expect(
             Set(Serve.table.flags.map(\.name)) == [
                 "listen", "jsonl", "runtime-dir", "channel", "io", "stdin", "text", "exit-on-eof", "on-lag",
-                "max-connections", "max-memory", "max-per-address", "max-per-user",
+                "max-connections", "max-memory", "max-per-address", "max-per-user", "history",
                 "log-level", "insecure", "allow-host", "allow-origin", "heartbeat", "config",
             ])
     }

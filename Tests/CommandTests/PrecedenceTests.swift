@@ -75,6 +75,7 @@ struct PrecedenceTests {
             ["--max-per-address", "0"], ["--max-per-user", "-1"],
             ["--listen", "7575"], ["--channel", "a//b"], ["--allow-origin", "app.example"], ["--log-level", "loud"],
             ["--on-lag", "wait"], ["--max-memory", "15M"], ["--max-memory", "1x"], ["--config", ""], ["--jsonl", ""],
+            ["--history", "1023k"], ["--history", "none"], ["--history", ""],
         ] {
             #expect(fault(arguments)?.exitCode == 64, "\(arguments)")
         }
@@ -86,7 +87,7 @@ struct PrecedenceTests {
             "--jsonl", "[::1]:0", "--runtime-dir", "/x", "--io", "epoll", "--stdin", "--text", "--exit-on-eof",
             "--on-lag", "gap", "--max-connections", "100", "--max-per-address", "7", "--max-per-user", "8",
             "--log-level", "debug", "--insecure", "--allow-origin",
-            "https://app.example", "--heartbeat", "5", "--max-memory", "256M",
+            "https://app.example", "--heartbeat", "5", "--max-memory", "256M", "--history", "0",
         ])
         #expect(configuration.jsonl == "[::1]:0")
         #expect(configuration.runtimeDirectory == "/x")
@@ -98,6 +99,7 @@ struct PrecedenceTests {
         #expect(configuration.connectionsPerAddressMax == 7)
         #expect(configuration.connectionsPerUserMax == 8)
         #expect(configuration.memoryMax == 256 << 20)
+        #expect(configuration.historyBytes == 0)
         #expect(configuration.logLevel == .debug)
         #expect(configuration.insecure)
         #expect(configuration.allowedOrigins == ["https://app.example"])

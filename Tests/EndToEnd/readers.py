@@ -26,6 +26,12 @@ PING = b'{"type":"$ping"}'
 CURSOR = re.compile(r"[0-9a-f]{16}-(0|[1-9][0-9]{0,19})\Z")
 
 
+def place(cursor, offset=0):
+    """The cursor so many numbers further on."""
+    epoch, seq = cursor.split("-")
+    return f"{epoch}-{int(seq) + offset}"
+
+
 @dataclass
 class Record:
     """A record's JSON text as it was on the wire; on SSE also its other fields."""

@@ -369,29 +369,26 @@ def test_a_full_server_says_how_it_is_hurts_nobody_and_has_a_place_again(full):
 # 4408, 4410
 
 
-@pytest.mark.parametrize("transport", ["unix", "tcp", "websocket"])
-def test_a_place_that_is_gone_is_4410_with_that_place_in_it(server, transport):
+def test_a_place_that_is_gone_is_4410_with_that_place_in_it(io, start_server):
     """On a stream that has begun already; `last` is where the reader was, for it was sent nothing since."""
+    server = start_server("--history", "0")
     server.publish("{}")
-    reader = greeted(server, transport)
-    place = f"{reader.greeting['epoch']}-0"
-    reader.subscribe(from_=place, on_gap="fail")
-    ending = read_to_end(reader)
-    assert [record["type"] for record in ending.objects] == ["$hello"], transport
-    check_bye(transport, ending, 4410, "cursor_gone", place, comes_back=True)
+    for transport in ("unix", "tcp", "websocket"):
+        reader = greeted(server, transport)
+        place = f"{reader.greeting['epoch']}-0"
+        reader.subscribe(from_=place, on_gap="fail")
+        ending = read_to_end(reader)
+        assert [record["type"] for record in ending.objects] == ["$hello"], transport
+        check_bye(transport, ending, 4410, "cursor_gone", place, comes_back=True)
 
 
-@pytest.mark.parametrize("transport", ["http-jsonl", "sse", "websocket"])
-def test_a_place_that_is_gone_is_410_before_the_stream(server, transport):
+def test_a_place_that_is_gone_is_410_before_the_stream(io, start_server):
+    server = start_server("--history", "0")
     cursor = server.publish("{}")["cursor"]
     target = f"/v1/events?on_gap=fail&from={cursor.split('-')[0]}-0"
-    headers = {
-        "http-jsonl": {"Accept": program.NDJSON},
-        "sse": {"Accept": "text/event-stream"},
-        "websocket": upgrade_headers(),
-    }[transport]
-    response = server.get(target, headers)
-    assert (response.status, response.error_code()) == (410, "cursor_gone")
+    for headers in ({"Accept": program.NDJSON}, {"Accept": "text/event-stream"}, upgrade_headers()):
+        response = server.get(target, headers)
+        assert (response.status, response.error_code()) == (410, "cursor_gone")
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)

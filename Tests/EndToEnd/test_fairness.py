@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import threading
 import time
 
@@ -178,7 +179,7 @@ def test_flooding_publishers_starve_neither_keep_alives_nor_health(io, start_ser
 
 
 def test_thousands_who_resume_at_once_starve_nobody(io, start_server):
-    """Each comes with a cursor of its own, to a server with thousands of channels and wildcards."""
+    """Each comes with a place of its own, to a server of thousands of channels, and gets exactly what it missed."""
     allow_many_files()
     server = start_server("--heartbeat", str(SLOW_HEARTBEAT_S))
     lines = b"".join(b'{"$publish":{"event":{},"channel":"c/%d/x"}}\n' % number for number in range(5_000))
@@ -190,15 +191,35 @@ def test_thousands_who_resume_at_once_starve_nobody(io, start_server):
     with Quiet(server, SLOW_HEARTBEAT_S), Crowd() as crowd:
         for number in range(2_000):
             channel = dice.choice(["c/*/x", f"c/{number}/*", f"c/{number}/x", "**", "other/**"])
-            target = f"/v1/events?channel={channel}&from={epoch}-{dice.randrange(5_000)}"
-            connection = Connection(("127.0.0.1", server.http_port))
+            place = dice.randrange(4_500 if channel in ("c/*/x", "**") else 0, 5_000)
+            target = f"/v1/events?channel={channel}&from={epoch}-{place}"
+            connection = Connection(("127.0.0.1", server.http_port), channel=channel, place=place)
             connection.send(http1.request("GET", target))
             answers.append(crowd.add(connection))
         crowd.read_until(lambda: all(b"$hello" in each.data for each in answers), "everybody to be served")
         last = server.publish('{"type":"last"}', channel="c/7/x")
         assert last["subscribers"] > 1
-        everyone = [each for each in answers if b"**" not in each.data]
-        assert everyone and not any(each.ended for each in answers)
+        # All channels have a slash but `events`; of each other one there is one event.
+        matched = {"c/*/x": (5_000, [last["seq"]]), "**": (5_001, [last["seq"]]), "other/**": (0, [])}
+        for each in answers:
+            past, live = matched.get(each.channel, (0, []))
+            each.wanted = [*range(each.place + 1, past + 1), *live]
+            if each.channel not in matched:
+                number = int(each.channel.split("/")[1])
+                each.wanted = [number + 1] * (number >= each.place) + live
+                each.wanted += [last["seq"]] * (number == 7)
+
+        left = list(answers)
+
+        def all_there():
+            while left and left[-1].data.count(b'{"seq":') >= len(left[-1].wanted):
+                left.pop()
+            return not left
+
+        crowd.read_until(all_there, "everybody to have what it missed", 60)
+        assert not any(each.ended for each in answers)
+        for each in answers:
+            assert [int(seq) for seq in re.findall(rb'\{"seq":(\d+),', each.data)] == each.wanted, each.channel
 
 
 def test_readers_reset_at_once_and_back_within_a_second_hurt_nobody(io, start_server, tmp_path):
@@ -252,6 +273,9 @@ def test_readers_reset_at_once_and_back_within_a_second_hurt_nobody(io, start_se
                 events = [json.loads(line) for line in connection.data.splitlines()]
                 heard = [event["seq"] for event in events if event.get("type") in (None, "last")]
                 assert heard == list(range(heard[0], last + 1))
+            else:
+                heard = [int(seq) for seq in re.findall(rb'^data: \{"seq":(\d+),', connection.data, re.MULTILINE)]
+                assert heard == list(range(1, last + 1)), "who says a place gets all that came after it"
 
     def only_watchers_are_left():
         # Of a raw TCP reader that has closed the server learns when it sends it something.

@@ -35,7 +35,7 @@ def report(server, target="/v1/lag", unix=False):
         assert list(entry) == MEMBERS, entry
         assert all(type(entry[name]) is int and entry[name] >= 0 for name in ("id", "events", "bytes", "ms")), entry
         assert entry["id"] < 1 << 53 and CURSOR.match(entry["cursor"]), entry
-        assert entry["state"] in ("live", "behind", "skipping", "ending"), entry
+        assert entry["state"] in ("live", "behind", "replaying", "skipping", "ending"), entry
     ranks = [(entry["events"], entry["bytes"], entry["ms"]) for entry in answer["subscribers"]]
     assert ranks == sorted(ranks, reverse=True), ranks
     return answer["head"], answer["subscribers"]
@@ -143,6 +143,30 @@ def test_a_reader_goes_through_the_states(io, start_server, tmp_path):
     server.stop()
     (gap,) = collector.endings()["skips"].controls("$gap")
     assert gap["to"] == head
+
+
+def test_a_reader_that_comes_back_is_replaying_until_it_is_at_the_head(io, start_server, tmp_path):
+    """What waits for it in the server is counted; its cursor says how far back it is."""
+    server = start_server(*program.configured(tmp_path, {"limits": UNBOUNDED}))
+    batch = lines(900, 1_000)
+    for _ in range(4):
+        head = server.publish_batch(batch)
+    readers = {transport: open_with_small_buffer(server, transport, from_="start") for transport in TRANSPORTS}
+    names = {peer_of(reader, transport): transport for transport, reader in readers.items()}
+    # Until the kernel takes nothing more.
+    pause(0.3)
+    entries = wait_for_states(server, dict.fromkeys(names, "replaying"))
+    for peer, entry in entries.items():
+        assert seq(entry["cursor"]) + entry["events"] < head["seq"], (names[peer], entry)
+        assert entry["events"] > 0 and 0 < entry["bytes"] <= 512 * 1024, (names[peer], entry)
+    collector = Collector(readers)
+    collector.wait_for(b'"seq":%d,' % head["seq"])
+    entries = wait_for_states(server, dict.fromkeys(names, "live"))
+    figures = {(entry["events"], entry["bytes"], entry["cursor"]) for entry in entries.values()}
+    assert figures == {(0, 0, head["cursor"])}
+    server.stop()
+    for transport, ending in collector.endings().items():
+        assert ending.seqs() == list(range(1, head["seq"] + 1)), transport
 
 
 def test_top_says_how_many(io, start_server):

@@ -17,6 +17,8 @@ from streams import DEADLINE_S, ByteStream, Ended, wait_until
 
 MEBIBYTE = 1 << 20
 MAX_MEMORY = 16 * MEBIBYTE
+# Small: what the history holds weighs on nobody, and this is about those who make the server hold more.
+HISTORY = 2 * MEBIBYTE
 READERS = 1000
 EVENT_BYTES = 128 * 1024
 # Ten times the budget, in events that each reader on `bulk` gets.
@@ -31,7 +33,8 @@ def published(name):
 
 
 def heap_formula(connections):
-    return published("base") + connections * published("connection") + MAX_MEMORY + published("turn")
+    history = HISTORY + published("spare")
+    return published("base") + connections * published("connection") + MAX_MEMORY + history + published("turn")
 
 
 def kernel_formula(tcp, unix):
@@ -229,7 +232,8 @@ def test_stopped_and_crawling_readers_cost_what_the_formula_says_and_hurt_nobody
     heap = heap_formula(READERS + 100)
     tcp = READERS * 4 // 5 + 100
     charged = heap + kernel_formula(tcp if group.charges_tcp else 0, READERS // 5 + 100)
-    flags = program.configured(tmp_path, {"max_memory": MAX_MEMORY, "channels": {"**": {"limits": UNBOUNDED}}})
+    budget = {"max_memory": MAX_MEMORY, "history": HISTORY}
+    flags = program.configured(tmp_path, {**budget, "channels": {"**": {"limits": UNBOUNDED}}})
     through = group.through(charged + charged // 10) if group.folder else ()
     # Nobody here answers pings.
     server = start_server(*flags, "--heartbeat", "3600", through=through)
@@ -272,6 +276,7 @@ def test_stopped_and_crawling_readers_cost_what_the_formula_says_and_hurt_nobody
     assert server.is_running()
     assert peak <= heap, f"{peak} bytes were resident, the formula allows {heap}"
     assert held <= MAX_MEMORY
+    assert HISTORY // 2 < server.metric("fanout_history_bytes") <= HISTORY + published("spare")
     if group.folder:
         assert group.peak_bytes() <= charged, f"{group.peak_bytes()} bytes were charged, the formula allows {charged}"
     assert figures["cuts"] >= len(stopped) + len(skipping) - figures["resets"]

@@ -3,6 +3,7 @@
 import json
 import shutil
 import tempfile
+import threading
 
 import pytest
 from selenium import webdriver
@@ -173,7 +174,9 @@ def test_channels_and_types_select_on_the_server_and_text_in_the_page(page):
     page.fill("text", "needle")
     page.wait(lambda: len(page.rows()) == 1, "only the needle")
     page.fill("text", "")
-    page.wait(lambda: len(page.rows()) == 3, "all rows again")
+    # Those that were published while only u was asked for are part of the past by now.
+    held = page.server.get("/v1/history?channel=a/*&channel=b&limit=1000").json()["events"]
+    page.wait(lambda: len(page.rows()) == len(held) > 3, "all rows")
 
 
 def test_an_address_with_a_filter_opens_with_it_and_a_bad_pattern_is_explained(page):
@@ -203,6 +206,30 @@ def test_a_channel_is_picked_from_the_list_with_the_servers_count(page):
     page.wait_for_subscribers(1, "jobs")
     page.find(button).click()
     page.wait_for_subscribers(1, "other")
+
+
+def numbers(page):
+    """The member `n` of the events shown, from top to bottom."""
+    return [int(row.rpartition("n")[2]) for row in page.rows()]
+
+
+def test_the_page_begins_with_the_past_and_goes_on_without_a_hole(page):
+    page.server.publish_batch(f'{{"type":"past","n":{n}}}' for n in range(40))
+    page.open()
+    page.server.publish('{"type":"live","n":40}')
+    page.wait(lambda: numbers(page) == list(reversed(range(41))), "the past and the present")
+    page.wait(lambda: page.text("received") == "41", "all of them counted, once")
+
+
+def test_another_filter_brings_its_own_past_and_each_event_stands_there_once(page):
+    for n in range(6):
+        page.server.publish(f'{{"type":"t","n":{n}}}', channel="ab"[n % 2])
+    page.open("#channels=a")
+    page.wait(lambda: numbers(page) == [4, 2, 0], "the past of one channel")
+    page.server.publish('{"type":"t","n":6}', channel="a")
+    page.wait(lambda: numbers(page) == [6, 4, 2, 0], "a live event")
+    page.fill("channels", "")
+    page.wait(lambda: numbers(page) == [6, 5, 4, 3, 2, 1, 0], "the past of all channels in its place")
 
 
 def test_a_pause_counts_what_waits_and_loses_nothing(page):
@@ -381,6 +408,44 @@ def test_the_module_resumes_without_a_hole(page):
     )
     covered = numbers + [number for first, last, _ in gaps for number in range(first, last + 1)]
     assert sorted(covered) == [ack["seq"] for ack in acks[2:]]
+
+
+def test_the_module_goes_on_from_the_past_without_a_hole_while_events_are_published(page):
+    page.open()
+    page.server.publish_batch(f'{{"n":{n}}}' for n in range(100))
+    stopped = threading.Event()
+
+    def publish():
+        n = 100
+        while not stopped.is_set():
+            page.server.publish(f'{{"n":{n}}}', channel="events")
+            n += 1
+
+    publisher = threading.Thread(target=publish)
+    publisher.start()
+    try:
+        streams = page.module(
+            """
+            const streams = []
+            for (let round = 0; round < 20; round += 1) {
+              const seen = { past: [], live: [] }
+              const stream = new fanout.EventStream({
+                past: 50, onEvent: (event, { past }) => seen[past ? 'past' : 'live'].push(event.n),
+              })
+              while (seen.live.length < 5) await new Promise(next => setTimeout(next, 5))
+              stream.close()
+              streams.push(seen)
+            }
+            return streams"""
+        )
+    finally:
+        stopped.set()
+        publisher.join()
+    for seen in streams:
+        assert len(seen["past"]) == 50
+        first = seen["past"][0]
+        together = seen["past"] + seen["live"]
+        assert together == list(range(first, first + len(together)))
 
 
 def test_the_module_ends_with_the_servers_reason_when_it_is_refused(page):

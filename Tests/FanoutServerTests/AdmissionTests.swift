@@ -135,7 +135,7 @@ struct AdmissionTests {
     func site(site: String?, stream: Outcome, page: Outcome, change: Outcome) {
         let host = "127.0.0.1:7575"
         for method in ["GET", "HEAD"] {
-            for path in ["/v1/events", "/v1/channels", "/v1/events?channel=a", "/v1/"] {
+            for path in ["/v1/events", "/v1/channels", "/v1/history", "/v1/events?channel=a", "/v1/"] {
                 #expect(decide(method, path, host: host, site: site) == stream, "\(method) \(path)")
             }
             for path in ["/", "/fanout.js", "/healthz"] {

@@ -24,11 +24,13 @@ struct MemoryFormulaTests {
     func document() {
         #expect(published("base") == MemoryFormula.baseBytes)
         #expect(published("connection") == MemoryFormula.connectionBytes)
+        #expect(published("spare") == MemoryFormula.historySlackBytes)
         #expect(published("turn") == MemoryFormula.turnBytes)
         #expect(published("send buffer, TCP") == 2 * Engine.sendBufferTCPBytes)
         #expect(published("receive buffer, TCP") == 2 * Engine.receiveBufferTCPBytes)
         #expect(published("send buffer, unix") == 2 * Engine.sendBufferUnixBytes)
-        let example = MemoryFormula.heapBytesMax(connections: 10_000, memoryMax: 256 << 20)
+        let example = MemoryFormula.heapBytesMax(
+            connections: 10_000, memoryMax: 256 << 20, history: MemoryFormula.historyDefaultBytes)
         #expect(published("example, heap") == example)
         #expect(published("example, kernel") == MemoryFormula.kernelBytesMax(tcp: 1_000, unix: 9_000))
     }

@@ -50,10 +50,12 @@ struct SubscribeTests {
         }
     }
 
-    @Test("a place that cannot be continued is said to be missing, exactly", arguments: ReaderKind.allCases)
+    @Test(
+        "where nothing is held, a place that cannot be continued is said to be missing, exactly",
+        arguments: ReaderKind.allCases)
     func missing(kind: ReaderKind) throws {
         guard kind != .eventsSocket, kind != .jsonlTCP else { return }
-        let server = try SimulatedServer()
+        let server = try SimulatedServer { $0.historyBytes = 0 }
         for _ in 0..<5 { try server.publish("{}") }
         let cases: [(String, String?, Int?, Int?, Int?, String)] = [
             ("from=now", nil, nil, nil, nil, "5"), ("from=\(Self.e)-5", nil, nil, nil, nil, "5"),
@@ -81,7 +83,7 @@ struct SubscribeTests {
 
     @Test("a Last-Event-ID header wins over the query; what is no cursor in it is an unknown epoch, never an error")
     func lastEventID() throws {
-        let server = try SimulatedServer()
+        let server = try SimulatedServer { $0.historyBytes = 0 }
         for _ in 0..<3 { try server.publish("{}") }
         for (id, why) in [("\(Self.e)-3", nil), ("\(Self.e)-2", "pruned"), ("garbage", "unknown_epoch"), ("", nil)] {
             let reader = try SimulatedReader(server, .sse, query: "from=now", ["Last-Event-ID: \(id)"])
@@ -110,7 +112,7 @@ struct SubscribeTests {
     @Test("control=off silences every $ record, the end included")
     func controlOff() throws {
         for kind in [ReaderKind.jsonlHTTP, .sse, .webSocket] {
-            let server = try SimulatedServer()
+            let server = try SimulatedServer { $0.historyBytes = 0 }
             try server.publish("{}")
             let reader = try SimulatedReader(server, kind, query: "control=off&from=start")
             try server.publish("{\"type\":\"a\"}")
@@ -171,7 +173,7 @@ struct SubscribeTests {
 
     @Test("$subscribe with on_gap=fail and a place that is gone ends with 4410")
     func cursorGone() throws {
-        let server = try SimulatedServer()
+        let server = try SimulatedServer { $0.historyBytes = 0 }
         try server.publish("{}")
         let reader = try SimulatedReader(server, .webSocket)
         reader.client.write(ServerFrame.clientText("{\"$subscribe\":{\"from\":\"\(Self.e)-0\",\"on_gap\":\"fail\"}}"))

@@ -11,7 +11,10 @@ struct TurnShareTests {
 
     /// A server with many channels, where a walk over them uses a turn's share up.
     private func server() throws -> SimulatedServer {
-        let server = try SimulatedServer { $0.heartbeatSeconds = 1 }
+        let server = try SimulatedServer {
+            $0.heartbeatSeconds = 1
+            $0.historyBytes = 0
+        }
         server.engine.shares.turnWork = 50
         for channel in 0..<Self.channels { try server.publish("{}", on: "many/\(channel)") }
         return server

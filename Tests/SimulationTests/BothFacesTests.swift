@@ -165,6 +165,8 @@ private final class Stage {
             plan.kernelLimits.writableWithAnyRoom = true
             plan.crampedPipeBytes = nil
             (plan.memoryMax, plan.perAddressMax, plan.perUserMax) = (nil, nil, nil)
+            // What has gone while it was sent depends on how many turns that took.
+            plan.historyBytes = nil
             // How many requests are used before a publisher waits for its answers to be read depends on how many turns
             // they came in, and so does who goes on first where several wait.
             plan.shares.answersPendingBytes = Engine.Shares().answersPendingBytes
@@ -210,7 +212,9 @@ private final class Stage {
             for client in clients where !client.isGone { write(client) }
             if isRunning, !world.engine.turn(wait: false) { isRunning = false }
             world.attendAuditor()
-            let isQuiet = kernel.isQuiet && world.engine.delivery.queue.count == 0 && world.engine.deferred.isEmpty
+            let isQuiet =
+                kernel.isQuiet && world.engine.delivery.queue.count == 0 && world.engine.deferred.isEmpty
+                && world.engine.replays.isEmpty
             calm = isQuiet || !isRunning ? calm + 1 : 0
         }
     }

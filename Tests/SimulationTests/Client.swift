@@ -32,6 +32,8 @@ class Client {
     var random: SeededRandom
     var pace: Pace
     private let firstPace: Pace
+    /// Where it came in, for one that goes on in its place.
+    var address: SocketAddress?
     /// On a unix socket a reset looks like an end.
     var isUnix = false
     var unsent: [UInt8] = []

@@ -65,10 +65,17 @@ struct CountsAudit {
             }
             if let value = UInt64(parts[1]) { values[String(name), default: 0] += value }
         }
+        let replaying = (0..<UInt32(engine.delivery.connections.slotsUsed)).reduce(0 as UInt64) { count, slot in
+            let connection = engine.delivery.connections[slot]
+            return count + (connection.isLive && connection.flags.contains(.replaying) ? 1 : 0)
+        }
         let expected: [(String, UInt64)] = [
             ("fanout_head_seq", engine.hub.head), ("fanout_events_in_total", engine.metrics.eventsIn),
             ("fanout_gaps_total", engine.metrics.gaps), ("fanout_closed_total", closes),
             ("fanout_deliveries_total", engine.delivery.counters.deliveries),
+            ("fanout_history_first_seq", engine.hub.oldestHeld),
+            ("fanout_history_events", engine.hub.window.isOn ? engine.hub.head + 1 - engine.hub.oldestHeld : 0),
+            ("fanout_replaying_subscribers", replaying),
         ]
         return expected.compactMap { name, value in
             values[name] == value ? nil : "\(name) is \(values[name].map(String.init) ?? "missing"), not \(value)"

@@ -122,7 +122,10 @@ struct EngineAudit {
             if connection.group == Connection.none {
                 faults.append("slot \(slot): a live subscriber that gets nothing")
             } else {
-                let list = engine.hub.subscriptions[connection.group].members[Int(connection.transport.format.rawValue)]
+                let lists = engine.hub.subscriptions[connection.group].members
+                let list =
+                    flags.contains(.replaying)
+                    ? lists[SubscriberGroup.replaying] : lists[Int(connection.transport.format.rawValue)]
                 if connection.member >= list.count || list[Int(connection.member)] != slot {
                     faults.append("slot \(slot): is not where its group has it")
                 }
@@ -184,6 +187,10 @@ struct EngineAudit {
         for chain in 0..<4 where delivery.log.tails[chain] != .max {
             references[delivery.log.tails[chain], default: 0] += 1
         }
+        for place in 0..<engine.hub.window.blockCount {
+            references[engine.hub.window[place].segment, default: 0] += 1
+        }
+        for page in engine.hub.pages.pages { references[page.segment, default: 0] += 1 }
         var bytes = 0
         for (index, count) in references.sorted(by: { $0.key < $1.key }) {
             let segment = delivery.log.segments[index]

@@ -22,6 +22,8 @@ struct FoundTests {
                 plan.kernelLimits.waitMillisecondsMax = 10
                 plan.shares = Engine.Shares()
                 plan.heartbeatSeconds = 3600
+                (plan.historyBytes, plan.memoryMax) = (nil, nil)
+                plan.segmentBytes = SegmentStore.segmentBytes
                 change(&plan)
             }
         }
@@ -162,7 +164,7 @@ struct FoundTests {
 
     @Test("a $gap that is told to who comes after the end of a channel is counted", arguments: [false, true])
     func gapAfterEnd(usesEpoll: Bool) throws {
-        let stage = try Stage(usesEpoll: usesEpoll)
+        let stage = try Stage(usesEpoll: usesEpoll) { $0.historyBytes = 0 }
         let keeper = try stage.connect(World.http, stage.batch("gone", ["{\"n\":1}"]))
         stage.turns(3)
         stage.write(keeper, "DELETE /v1/channels?channel=gone HTTP/1.1\r\nHost: localhost:7575\r\n\r\n")
@@ -210,7 +212,7 @@ struct FoundTests {
                 stream.append(stage.kernel.peerRead(reader, max: bytesMax))
                 while let told = try stream.next() {
                     switch told {
-                    case .event(let seq, _, _, let id): try record.noteEvent(seq, id: id)
+                    case .event(let seq, _, _, _, let id): try record.noteEvent(seq, id: id)
                     case .record(let json, let id, let retry):
                         try record.noteRecord(json, id: id, retry: retry, discriminators: ["type"]) { _ in false }
                     default: Issue.record("\(told)")

@@ -33,6 +33,9 @@ struct MemoryAudit {
             }
         }
         for chain in 0..<4 where delivery.log.tails[chain] != .max { found.insert(delivery.log.tails[chain]) }
+        for page in engine.hub.pages.pages { found.insert(page.segment) }
+        // The history has a limit of its own.
+        for place in 0..<engine.hub.window.blockCount { found.remove(engine.hub.window[place].segment) }
         var bytes = 0
         for index in found where delivery.log.segments[index].chain != .constant {
             let segment = delivery.log.segments[index]
@@ -73,7 +76,7 @@ struct MemoryAudit {
         for index in groups {
             let group = engine.hub.subscriptions[index]
             bytes += MemoryFormula.groupBytes(group)
-            for format in 0..<3 { bytes += group.members[format].bytesHeld }
+            for list in 0..<4 { bytes += group.members[list].bytesHeld }
         }
         return bytes
     }

@@ -38,6 +38,8 @@ struct Plan {
     /// The memory budget, if there is one that may be met, and the size of a segment.
     var memoryMax: Int?
     var segmentBytes = SegmentStore.segmentBytes
+    /// How much of the past is held, if it is other than usual.
+    var historyBytes: Int?
     /// Room in the kernel for connections of readers that do not read eagerly, if it is other than that of the rest.
     var crampedPipeBytes: Int?
     /// Whether a hundred thousand bytes come through in no time.
@@ -95,6 +97,25 @@ struct Plan {
         if !isCalm, random.chance(0.15) { connectionsMax = 9 + random.below(4) }
         drawPeers(seed)
         drawMemory(seed: seed)
+        drawHistory(seed: seed)
+    }
+
+    /// How much is held for those who come back, and how much of it they get in a turn: little, so that it goes while
+    /// they are sent it. From numbers of its own, so that other draws are what they were.
+    private mutating func drawHistory(seed: UInt64) {
+        var random = SeededRandom(seed: seed &* 0xff51_afd7_ed55_8ccd ^ 0x4849_5354)
+        switch random.below(10) {
+        case 0: historyBytes = 0
+        case 1...6:
+            if memoryMax == nil { segmentBytes = random.pick([512, 1024, 2048, 4096, 65_536]) }
+            // A block is a segment, a page of marks, and a table of its events.
+            let blockBytes = segmentBytes + SegmentStore.pageBytes + 512 * MemoryLayout<HeldEvent>.stride
+            historyBytes = (1 + random.below(4)) * blockBytes
+        default: historyBytes = nil
+        }
+        guard random.chance(0.6) else { return }
+        shares.replayBytes = random.magnitude(16...16_383)
+        shares.replayLooked = random.magnitude(1...255)
     }
 
     /// Limits for one address and one user, from numbers of their own, so that other draws are what they were.
@@ -157,6 +178,7 @@ struct Plan {
         configuration.connectionsPerAddressMax = perAddressMax
         configuration.connectionsPerUserMax = perUserMax
         setMemory(in: &configuration)
+        configuration.historyBytes = historyBytes
         configuration.channelRules = Channels.names.map { name in
             var rules = Configuration.ChannelRules()
             if name == Channels.kindChannel { rules.discriminator = "kind" }

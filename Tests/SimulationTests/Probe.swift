@@ -18,7 +18,7 @@ struct Probe {
     /// Draws one. Large ones only where pipes have room for them.
     static func drawn(_ random: inout SeededRandom, hasRoom: Bool) -> Probe {
         switch random.below(4) {
-        case 0: random.pick(hosts)
+        case 0: random.pick(hosts + places)
         case 1: random.pick(origins)
         case 2: random.pick(malformed)
         default: random.pick(hasRoom ? smallFrames + largeFrames : smallFrames)
@@ -39,6 +39,15 @@ struct Probe {
             "0.0.0.0:7575", "127.0.0.1:7576", "128.0.0.1:7575", "0177.0.0.1", "127.1", "[::2]:7575", "attacker.example",
         ].map { get($0, 421) }
         + ["localhost", "LocalHost:7575", "127.0.0.1:7575", "127.9.8.7", "[::1]:7575"].map { get($0, 200) }
+
+    /// A place that is none is an error where a program wrote it; only a browser's header is forgiven.
+    private static let places: [Probe] = [
+        "from=garbage", "from=-7", "from=0123456789abcdef", "from=0123456789abcdef-", "last_event_id=7",
+        "from=0123456789abcdeg-7", "from=0123456789abcdef-99999999999999999999", "from=snapshot",
+    ].map { query in
+        Probe(
+            name: query, request: "GET /v1/events?\(query) HTTP/1.1\r\nHost: localhost:7575\r\n\r\n", status: 400)
+    }
 
     /// Only pages of the very same scheme, host and port.
     private static let origins: [Probe] =

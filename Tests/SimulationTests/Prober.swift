@@ -55,8 +55,8 @@ final class Prober: Client {
         while !isGone, let told = try stream?.next() {
             guard !hasClosed else { throw Malformed("\(told) after a close frame") }
             switch told {
-            case .event(let seq, let channel, let payload, let id):
-                try world.truth.observe(seq: seq, channel: channel, payload: payload)
+            case .event(let seq, let channel, let time, let payload, let id):
+                try world.truth.observe(seq: seq, channel: channel, time: time, payload: payload)
                 try record.noteEvent(seq, id: id)
             case .unstamped: break
             case .record(let json, let id, let retry):

@@ -23,9 +23,15 @@ final class Reader: Client {
     private var hasBegun: Bool { stream != nil }
     /// Whether it was answered with something other than a stream.
     private(set) var wasRefused = false
+    /// That answer, and the oldest event that the server held then.
+    private var refusal: (status: Int, oldest: UInt64)?
     private var isSettled = false
     private let wasAlwaysEager: Bool
     private let isAuditor: Bool
+    /// Whether it leaves when it likes, to come back where it was.
+    private let comesAndGoes: Bool
+    /// Whether somebody has come back for it.
+    var hasComeBack = false
 
     init(_ world: World, _ peer: SimulatedPeer, _ transport: Transport, _ wanted: [Wanted], number: Int, pace: Pace) {
         self.transport = transport
@@ -37,6 +43,9 @@ final class Reader: Client {
         mayMisbehave = random.chance(0.15) && pace != .eager
         wasAlwaysEager = pace == .eager
         isAuditor = number == 0
+        comesAndGoes = !isAuditor && random.chance(0.3)
+        record.mayLackPlace = wanted.contains { $0.start == .garbage }
+        if wanted.count > 1, !wanted[1].hasControl, wanted[1].resumes { record.restartsUnseen = 1 }
         super.init(world, peer, "reader \(number) (\(transport), \(pace))", pace: pace)
         if transport == .unix || transport == .tcp {
             // The first subscription is what a reader gets that says nothing: here the second one is said.
@@ -52,7 +61,14 @@ final class Reader: Client {
     // MARK: Asking
 
     private func request(_ wanted: Wanted) -> [UInt8] {
-        var head = "GET /v1/events\(wanted.query(epoch: world.truth.epoch, &random)) HTTP/1.1\r\n"
+        // A browser says where it was in a header, which wins over what the query says.
+        let inHeader = wanted.start == .garbage || (wanted.resumes && wanted.start != .start && random.chance(0.4))
+        let query = wanted.query(epoch: world.truth.epoch, &random, saysPlace: !inHeader)
+        var head = "GET /v1/events\(query) HTTP/1.1\r\n"
+        if inHeader {
+            let place = wanted.place(epoch: world.truth.epoch) ?? random.pick(["garbage", "7", "00000000000000aa-"])
+            head += "Last-Event-ID: \(place)\r\n"
+        }
         head += "Host: 127.0.0.1:7575\r\n"
         switch transport {
         case .sse: head += "Accept: text/event-stream\r\n"
@@ -83,13 +99,15 @@ final class Reader: Client {
     }
 
     override func perform() {
-        if let line = laterLine, hasBegun, unsent.isEmpty, random.chance(0.2) {
+        // What is asked for while the server stops need not be answered whole.
+        if let line = laterLine, hasBegun, !isExpectedComplete, unsent.isEmpty, random.chance(0.2) {
             unsent += line
             laterLine = nil
             world.sightings.resubscribes += 1
         }
         guard hasBegun, unsent.isEmpty, laterLine == nil, !isSettled else { return }
         if transport == .webSocket, !hasSentClose { performFrames() }
+        if comesAndGoes, random.chance(0.02) { return leave(reset: random.chance(0.5)) }
         guard mayMisbehave, random.chance(0.02) else { return }
         hasMisbehaved = true
         switch random.below(5) {
@@ -173,8 +191,10 @@ final class Reader: Client {
                 throw Malformed("\(response.fields)")
             }
             stream = StreamReader(.webSocket)
-        case (204, .sse) where wanted[0].isMortal: wasRefused = true
-        case (410, _) where wanted[0].failsOnGap, (408, _): wasRefused = true
+        case (204, .sse) where wanted[0].isMortal, (410, _) where wanted[0].failsOnGap:
+            wasRefused = true
+            refusal = (response.status, world.held.oldest)
+        case (408, _): wasRefused = true
         case (503, _) where world.plan.isTight, (429, _) where world.plan.isTight: wasRefused = true
         default: throw Malformed("status \(response.status): \(response.body.excerpt)")
         }
@@ -182,9 +202,10 @@ final class Reader: Client {
 
     private func heard(_ told: Told) throws {
         guard closeCode == nil else { throw Malformed("\(told) after a close frame") }
+        record.oldestHeld = world.held.oldest
         switch told {
-        case .event(let seq, let channel, let payload, let id):
-            try world.truth.observe(seq: seq, channel: channel, payload: payload)
+        case .event(let seq, let channel, let time, let payload, let id):
+            try world.truth.observe(seq: seq, channel: channel, time: time, payload: payload)
             try record.noteEvent(seq, id: id)
             world.sightings.noteEvent(transport, bytes: payload.count)
         case .unstamped(let payload, let id): try heardUnstamped(payload, id)
@@ -194,10 +215,12 @@ final class Reader: Client {
             guard wanted.contains(where: { $0.hasControl }) || isTurnedAway else {
                 throw Malformed("a record although control=off: \(json)")
             }
+            let before = record.entries.count
             try record.noteRecord(json, id: id, retry: retry, discriminators: wanted.map(\.discriminator) + ["type"]) {
                 $0 == 1013 && world.plan.isTight
             }
             if record.byeCode != nil { world.sightings.byes[record.byeCode!, default: 0] += 1 }
+            if record.entries.count > before { world.sightings.note(record.entries.suffix(2)) }
         case .comment: world.sightings.keepAlives += 1
         case .ping(let payload):
             world.sightings.keepAlives += 1
@@ -264,12 +287,15 @@ final class Reader: Client {
     }
 
     override func judge(_ truth: Truth) throws {
+        if let refusal { try judge(refusal, truth) }
         guard hasBegun, !record.entries.isEmpty || isExpectedComplete else { return }
         var subscriptions = wanted
         if laterLine != nil, record.helloCount < 2 { subscriptions = [wanted[0]] }
         let verdict = StreamVerdict(
             truth: truth, wanted: subscriptions, onLag: world.plan.onLag.rawValue,
-            mayLag: !(world.plan.isCalm && wasAlwaysEager), isComplete: isExpectedComplete, begin: begin)
+            mayLag: !(world.plan.isCalm && wasAlwaysEager), mayLackMemory: world.plan.memoryMax != nil,
+            isComplete: isExpectedComplete, begin: begin,
+            held: world.held, oldest: record.oldest)
         do { try verdict.check(record.resolved(truth)) } catch {
             throw Malformed("\(error); \(subscriptions) got \(record.entries.suffix(40))")
         }
@@ -289,5 +315,48 @@ final class Reader: Client {
         guard !isGone, !wasRefused, !hasMisbehaved, !hasFinished, !hasSentClose, record.byeCode == nil else { return }
         if !hasBegun || (wanted[0].hasControl && record.helloCount == 0) { world.fail("\(name): never had an answer") }
         isExpectedComplete = hasBegun
+    }
+}
+
+// MARK: Coming back
+
+extension Reader {
+    /// What somebody asks for who goes on where this one has stopped; nil where nobody can know where that is.
+    var comeback: Wanted? {
+        guard isGone, hasBegun, !hasComeBack, !wasRefused else { return nil }
+        var next = wanted[0]
+        if wanted.count > 1 {
+            // Of a change to silence nobody knows when it was.
+            guard wanted[1].hasControl else { return nil }
+            if record.helloCount > 1 { next = wanted[1] }
+        }
+        guard let start = record.comeback(next.start) else { return nil }
+        next.start = start
+        return next
+    }
+
+    /// An answer without a stream was right: there was nothing more to come, or something was really gone.
+    private func judge(_ refusal: (status: Int, oldest: UInt64), _ truth: Truth) throws {
+        let onChannels = truth.counts(wanted[0].ofAnyKind)
+        func isAny(after: UInt64, upTo: UInt64) -> Bool {
+            upTo > after && onChannels[Int(upTo)] > onChannels[Int(after)]
+        }
+        let after: UInt64
+        switch wanted[0].start {
+        case .now:
+            if refusal.status == 410 { throw Malformed("410 to a reader of what is to come") }
+            return
+        case .ahead, .unknownEpoch, .garbage:
+            if refusal.status == 204 { throw Malformed("204 to a reader that must be told of a $gap") }
+            return
+        case .start: after = 0
+        case .after(let seq): after = seq
+        }
+        if refusal.status == 410, !isAny(after: after, upTo: refusal.oldest - 1) {
+            throw Malformed("410 after \(after), but everything after that is held: \(refusal.oldest)")
+        }
+        if refusal.status == 204, isAny(after: after, upTo: begin.low) {
+            throw Malformed("204 after \(after), but the channel had more: \(begin)")
+        }
     }
 }

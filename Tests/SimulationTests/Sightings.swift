@@ -53,6 +53,23 @@ struct Sightings {
     var memoryResets: UInt64 = 0
     var memoryRefusals: UInt64 = 0
     var memoryPressed = 0
+    // Coming back.
+    var comebacks = 0
+    var replaying = 0
+    var catchingUp = 0
+    var replayedBytes: UInt64 = 0
+    var replayPages: UInt64 = 0
+    var pruned: UInt64 = 0
+    /// `$gap`s by why they were said; those that came in the middle of a stream, because the window moved on.
+    var gapsWhy: [String: Int] = [:]
+    var gapsUnderWay = 0
+
+    /// Notes the last of the entries of a stream, if it is a `$gap`.
+    mutating func note(_ entries: ArraySlice<StreamRecord.Entry>) {
+        guard case .gap(let gap) = entries.last else { return }
+        gapsWhy[gap.why, default: 0] += 1
+        if gap.why == "pruned", case .hello = entries.first {} else if gap.why == "pruned" { gapsUnderWay += 1 }
+    }
 
     mutating func noteEvent(_ transport: Reader.Transport, bytes: Int) {
         events[Reader.Transport.allCases.firstIndex(of: transport)!] += 1
@@ -76,6 +93,9 @@ struct Sightings {
         staleCompletions += engine.loop.stats.staleCompletions
         buffersExhausted += engine.loop.stats.receiveBufferExhaustions
         parkedSends += kernel.trace.sendsParked
+        replayedBytes += engine.metrics.replayedBytes
+        replayPages += engine.hub.pages.made
+        pruned += engine.hub.oldestHeld - 1
         guard kernel.hasEpoll else { return }
         epollWorlds += 1
         spuriousWakes += kernel.trace.count(of: .spuriousWake)
@@ -110,6 +130,9 @@ struct Sightings {
             ("bare-event", UInt64(bareEvents)), ("epoll-world", UInt64(epollWorlds)),
             ("spurious-wake", UInt64(spuriousWakes)), ("hang-up-with-input", UInt64(hangUpsWithInput)),
             ("stale-event", UInt64(staleEvents)), ("single-event", UInt64(singleEvents)),
+            ("comeback", UInt64(comebacks)), ("replaying", UInt64(replaying)), ("catching-up", UInt64(catchingUp)),
+            ("replayed-byte", replayedBytes), ("replay-page", replayPages), ("pruned-event", pruned),
+            ("gap-under-way", UInt64(gapsUnderWay)),
             ("wait-interrupted", UInt64(waitsInterrupted)), ("watch-refused", UInt64(watchesRefused)),
         ]
         for (place, transport) in Reader.Transport.allCases.enumerated() {
@@ -117,6 +140,9 @@ struct Sightings {
         }
         for code in [1000, 1001, 1003, 1008, 1013, 4008, 4408, 4410] as [UInt64] {
             all.append(("bye-\(code)", UInt64(byes[code] ?? 0)))
+        }
+        for why in ["lagged", "pruned", "ahead", "unknown_epoch"] {
+            all.append(("gap-\(why)", UInt64(gapsWhy[why] ?? 0)))
         }
         return all
     }

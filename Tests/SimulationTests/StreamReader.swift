@@ -2,8 +2,9 @@
 
 /// One thing that a stream said.
 enum Told {
-    /// A data event: its stamp, and the producer's object as it would be without the stamp.
-    case event(seq: UInt64, channel: String, payload: [UInt8], id: String?)
+    /// A data event: its stamp, with the time if its channel is stamped with that, and the producer's object as it
+    /// would be without the stamp.
+    case event(seq: UInt64, channel: String, time: String?, payload: [UInt8], id: String?)
     /// A data event of a channel whose events are not stamped.
     case unstamped(payload: [UInt8], id: String?)
     /// A `$` record with its object and, on SSE, its id and `retry:`.
@@ -60,14 +61,16 @@ struct StreamReader {
         guard let end = bytes[place...].firstIndex(of: 0x22) else { throw broken() }
         let channel = Array(bytes[place..<end]).text
         place = end + 1
+        var time: String?
         if channel == Channels.timeChannel {
             guard bytes.has(#","time":""#, at: place), bytes.count > place + 33, bytes[place + 33] == 0x22,
                 isTime(bytes[place + 9..<place + 33])
             else { throw broken() }
+            time = Array(bytes[place + 9..<place + 33]).text
             place += 34
         }
         guard place < bytes.count, bytes[place] == 0x2C else { throw broken() }
-        return .event(seq: seq, channel: channel, payload: [0x7B] + bytes[(place + 1)...], id: id)
+        return .event(seq: seq, channel: channel, time: time, payload: [0x7B] + bytes[(place + 1)...], id: id)
     }
 
     /// `2026-01-02T03:04:05.678Z`.

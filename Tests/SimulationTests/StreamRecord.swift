@@ -2,21 +2,32 @@
 
 /// The history of one stream.
 struct StreamRecord {
+    /// A `$gap`, as it was said.
+    struct Gap: Equatable {
+        var from: UInt64?
+        var to: UInt64?
+        var dropped: UInt64?
+        var why: String
+        /// On SSE, where a reader resumes that is cut behind it.
+        var id: Place?
+    }
+
     enum Entry: CustomStringConvertible {
         case event(UInt64)
         /// An event whose number is not known yet: its place among those that were offered.
         case unstamped(Int)
-        case hello(UInt64)
-        case gap(from: UInt64?, to: UInt64?, dropped: UInt64?, why: String)
+        /// With, on SSE, where a reader resumes that is cut behind it.
+        case hello(UInt64, id: Place?)
+        case gap(Gap)
         case bye(code: UInt64, last: UInt64?)
 
         var description: String {
             switch self {
             case .event(let seq): "\(seq)"
             case .unstamped(let index): "offered \(index)"
-            case .hello(let seq): "$hello \(seq)"
-            case .gap(let from, let to, let dropped, let why):
-                "$gap \(from ?? 0)...\(to ?? 0) \(why) \(dropped.map(String.init) ?? "?")"
+            case .hello(let seq, let id): "$hello \(seq)" + (id.map { " id \($0.seq)" } ?? "")
+            case .gap(let gap):
+                "$gap \(gap.from ?? 0)...\(gap.to ?? 0) \(gap.why) \(gap.dropped.map(String.init) ?? "?")"
             case .bye(let code, let last): "$bye \(code) after \(last.map(String.init) ?? "?")"
             }
         }
@@ -25,9 +36,19 @@ struct StreamRecord {
     let epoch: String
     let isSSE: Bool
     private(set) var entries: [Entry] = []
+    /// For each entry, the oldest event that the server held when it was read.
+    private(set) var oldest: [UInt64] = []
+    /// The oldest event that the server holds.
+    var oldestHeld: UInt64 = 1
+    /// Whether SSE's `$hello` may be without an id: its reader keeps a place that is none of ours.
+    var mayLackPlace = false
+    /// How often the numbers may begin anew without a word: when a silent subscription with a place replaces another.
+    var restartsUnseen = 0
     /// The newest number that the stream has shown, hello and gap included.
     private(set) var place: UInt64 = 0
     private(set) var lastEvent: UInt64 = 0
+    /// The last `id` of an SSE stream.
+    private(set) var lastID: String?
     private(set) var byeCode: UInt64?
     private(set) var retry: UInt64?
     private(set) var helloCount = 0
@@ -38,36 +59,39 @@ struct StreamRecord {
         self.isSSE = isSSE
     }
 
+    private mutating func note(_ entry: Entry) {
+        entries.append(entry)
+        oldest.append(oldestHeld)
+    }
+
     mutating func noteEvent(_ seq: UInt64, id: String?) throws {
         guard byeCode == nil else { throw Malformed("event \(seq) after $bye") }
-        guard seq > lastEvent else { throw Malformed("event \(seq) after \(lastEvent)") }
-        if isSSE { guard id == "\(epoch)-\(seq)" else { throw Malformed("event \(seq) with id \(id ?? "none")") } }
+        if seq <= lastEvent {
+            guard restartsUnseen > 0 else { throw Malformed("event \(seq) after \(lastEvent)") }
+            restartsUnseen -= 1
+        }
+        if isSSE {
+            guard id == "\(epoch)-\(seq)" else { throw Malformed("event \(seq) with id \(id ?? "none")") }
+            lastID = id
+        }
         lastEvent = seq
         place = max(place, seq)
         eventCount += 1
-        entries.append(.event(seq))
+        note(.event(seq))
     }
 
     /// Notes an event that says no number, and whose number nobody has said so far.
     mutating func noteUnstamped(_ index: Int) throws {
         guard byeCode == nil else { throw Malformed("an event after $bye") }
         eventCount += 1
-        entries.append(.unstamped(index))
+        note(.unstamped(index))
     }
 
-    /// The entries with every number known, as they are when all is over; throws where numbers do not rise.
-    func resolved(_ truth: Truth) throws -> [Entry] {
-        var last: UInt64 = 0
-        return try entries.map { entry in
-            var seq: UInt64
-            switch entry {
-            case .event(let number): seq = number
-            case .unstamped(let index): seq = truth.offered[index].seq
-            default: return entry
-            }
-            guard seq > last else { throw Malformed("event \(seq) after \(last)") }
-            last = seq
-            return .event(seq)
+    /// The entries with every number known, as they are when all is over. Whether the numbers rise is the verdict's.
+    func resolved(_ truth: Truth) -> [Entry] {
+        entries.map { entry in
+            guard case .unstamped(let index) = entry else { return entry }
+            return .event(truth.offered[index].seq)
         }
     }
 
@@ -85,6 +109,7 @@ struct StreamRecord {
                 throw Malformed("\(kind ?? "?") before $hello")
             }
         }
+        if isSSE, let id { lastID = id }
         switch kind {
         case "$hello": try noteHello(json, id)
         case "$gap": try noteGap(json, id)
@@ -100,10 +125,13 @@ struct StreamRecord {
             json["epoch"]?.text == epoch, let seq = json["seq"]?.integer
         else { throw Malformed("a $hello: \(json)") }
         guard seq >= place else { throw Malformed("a $hello at \(seq) behind \(place)") }
-        if isSSE { guard id.flatMap(Place.init) != nil else { throw Malformed("a $hello with id \(id ?? "none")") } }
+        let place = id.flatMap(Place.init)
+        if isSSE, place == nil, id != nil || !mayLackPlace { throw Malformed("a $hello with id \(id ?? "none")") }
         helloCount += 1
-        place = seq
-        entries.append(.hello(seq))
+        self.place = seq
+        // A new subscription may begin before what the one before it was sent.
+        lastEvent = 0
+        note(.hello(seq, id: place))
     }
 
     private mutating func noteGap(_ json: TinyJSON, _ id: String?) throws {
@@ -115,13 +143,14 @@ struct StreamRecord {
             let why = json["why"]?.text, (from == nil) == (to == nil)
         else { throw Malformed("a $gap: \(json)") }
         if let from, let to { guard from <= to, from > 0 else { throw Malformed("a $gap from \(from) to \(to)") } }
+        let place = id.flatMap(Place.init)
         if isSSE {
-            guard let place = id.flatMap(Place.init), to == nil || place == Place(epoch, to!) else {
+            guard let place, place.epoch == epoch, to == nil || place.seq == to else {
                 throw Malformed("a $gap to \(to ?? 0) with id \(id ?? "none")")
             }
         }
-        place = max(place, to ?? 0)
-        entries.append(.gap(from: from, to: to, dropped: dropped, why: why))
+        self.place = max(self.place, to ?? 0)
+        note(.gap(Gap(from: from, to: to, dropped: dropped, why: why, id: place)))
     }
 
     private mutating func noteBye(_ json: TinyJSON, _ id: String?, _ retry: UInt64?) throws {
@@ -143,6 +172,30 @@ struct StreamRecord {
         let comesBack = ![1000, 1002, 1003, 1007, 1008, 1009, 4403].contains(code)
         guard (self.retry != nil) == comesBack else { throw Malformed("retry_ms in \(json)") }
         byeCode = code
-        entries.append(.bye(code: code, last: last))
+        note(.bye(code: code, last: last))
+    }
+
+    // MARK: Coming back
+
+    /// Where a client goes on that comes back, as DESIGN section 12 has clients do it: with SSE's last id, or with the
+    /// newest number that it was told. nil where it cannot know it. `start` is what it asked for.
+    func comeback(_ start: Wanted.Start) -> Wanted.Start? {
+        if isSSE {
+            guard let lastID else { return start }
+            guard let place = Place(lastID) else { return .garbage }
+            if place.epoch != epoch { return .unknownEpoch }
+            return place.seq >= 999_999_999 ? .ahead : .after(place.seq)
+        }
+        var next = start
+        for entry in entries {
+            switch entry {
+            case .event(let seq): next = .after(seq)
+            case .unstamped: return nil
+            case .hello(let seq, _): next = start == .now ? .after(seq) : start
+            case .gap(let gap): if let to = gap.to { next = .after(to) }
+            case .bye(_, let last): if let last, byeCode != 4410 { next = .after(last) }
+            }
+        }
+        return next
     }
 }

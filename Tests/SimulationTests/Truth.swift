@@ -18,6 +18,8 @@ final class Truth {
     private var byPayload: [[UInt8]: Int] = [:]
     /// The event at each number, counted from 1 at index 0; -1 where it is not known.
     private(set) var atSeq: [Int] = []
+    /// The time that an event was stamped with: the same on every transport, live and replayed.
+    private var times: [UInt64: String] = [:]
 
     init(epoch: String) { self.epoch = epoch }
 
@@ -55,7 +57,7 @@ final class Truth {
     }
 
     /// Notes an event in a stream: its bytes must be those of an event that was sent to that channel.
-    func observe(seq: UInt64, channel: String, payload: [UInt8]) throws {
+    func observe(seq: UInt64, channel: String, time: String?, payload: [UInt8]) throws {
         guard let index = byPayload[payload] else {
             throw Malformed("number \(seq) on \(channel) is nothing that was ever sent: \(payload.excerpt)")
         }
@@ -63,6 +65,10 @@ final class Truth {
             throw Malformed("number \(seq) was sent to \(Channels.names[offered[index].channel]), not to \(channel)")
         }
         try learn(index, is: seq)
+        guard let time else { return }
+        let first = times[seq] ?? time
+        guard first == time else { throw Malformed("number \(seq) was stamped with \(first) and with \(time)") }
+        times[seq] = first
     }
 
     /// The place among the offered events of one that came without a stamp.

@@ -11,6 +11,8 @@ struct TurnAudit {
         var work: UInt64
         var events: UInt64
         var bytes: Int
+        /// The largest page of the history.
+        var page: Int
     }
 
     private struct Waiting {
@@ -23,6 +25,7 @@ struct TurnAudit {
     private static let tickMilliseconds: UInt64 = 32
     private var waiting: [UInt32: Waiting] = [:]
     private var deferredMost = 0
+    private var replayedBytes: UInt64 = 0
     /// When a reader's bytes were last taken, as far as can be seen between turns.
     private var heard: [UInt32: (generation: UInt32, at: UInt64, wasBusy: Bool)] = [:]
 
@@ -62,10 +65,16 @@ struct TurnAudit {
 
     // MARK: What one turn may do
 
-    private func shareFaults(_ engine: Engine, _ slack: Slack) -> [String] {
+    private mutating func shareFaults(_ engine: Engine, _ slack: Slack) -> [String] {
         var faults: [String] = []
+        let replayed = engine.metrics.replayedBytes &- replayedBytes
+        replayedBytes = engine.metrics.replayedBytes
+        if Int(replayed) > engine.shares.replayBytes + slack.page {
+            faults.append("\(replayed) bytes replayed in one turn, its share is \(engine.shares.replayBytes)")
+        }
         let work = engine.delivery.counters.deliveries &+ engine.hub.extraWork &- engine.turnWorkBefore
-        if work > engine.shares.turnWork + slack.work {
+        // What is replayed counts as delivered too: an event has three bytes at least.
+        if work > engine.shares.turnWork + slack.work + replayed / 3 {
             faults.append("\(work) subscribers reached in one turn, its share is \(engine.shares.turnWork)")
         }
         let events = engine.metrics.eventsIn &- engine.turnEventsBefore
@@ -109,7 +118,8 @@ struct TurnAudit {
 
     /// A reader is within its age limit, or was until the last sweep and what its socket has been tried with since.
     private mutating func ageFaults(_ engine: Engine, _ slot: UInt32, _ connection: Connection) -> [String] {
-        guard connection.group != Connection.none, !connection.ring.isEmpty, !connection.flags.contains(.skipping)
+        guard connection.group != Connection.none, !connection.ring.isEmpty, !connection.flags.contains(.skipping),
+            !isLeftAlone(engine, connection)
         else {
             oldest[slot] = nil
             return []
@@ -132,6 +142,11 @@ struct TurnAudit {
         oldest[slot] = wait
         guard wait.turnsOver > 2 else { return [] }
         return ["slot \(slot): bytes of \(age) ms wait, \(most) ms are allowed (\(connection.flags))"]
+    }
+
+    /// Who replays and wants to skip what it cannot take holds one page, for as long as it likes.
+    private func isLeftAlone(_ engine: Engine, _ connection: Connection) -> Bool {
+        connection.flags.contains(.replaying) && engine.hub.subscriptions[connection.group].onLag == .gap
     }
 
     /// A reader to whom nothing is to be sent hears something within the heartbeat.
@@ -206,9 +221,12 @@ extension World {
         for slot in 0..<UInt32(engine.delivery.connections.slotsUsed) where engine.delivery.connections[slot].isLive {
             kinds += engine.hub.subscriptions[engine.delivery.connections[slot].group].types.count
         }
+        // Each that replays may have to be told what is gone, for which all channels are looked at.
+        let looks = 2 * (readers + requests) * engine.hub.channels.count
         let junk = plan.hasVandals ? 12_000 : 0
         return TurnAudit.Slack(
-            work: UInt64(requests * (readers + kinds) + table), events: UInt64(requests),
-            bytes: plan.batchMax * (plan.eventBytesMax + 300) + 800 + junk + Self.answerBytesMax)
+            work: UInt64(requests * (readers + kinds) + table + looks), events: UInt64(requests),
+            bytes: plan.batchMax * (plan.eventBytesMax + 300) + 800 + junk + Self.answerBytesMax,
+            page: max(plan.segmentBytes, plan.eventBytesMax + 600))
     }
 }

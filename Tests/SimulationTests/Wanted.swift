@@ -10,6 +10,21 @@ struct Wanted {
         case after(UInt64)
         case ahead
         case unknownEpoch
+        /// A `Last-Event-ID` that is no cursor at all: over HTTP only.
+        case garbage
+
+        /// Draws one; of numbers, those at the window's edge and at the head more often than others.
+        static func drawn(_ random: inout SeededRandom, head: UInt64, first: UInt64) -> Start {
+            switch random.below(20) {
+            case 0, 1: return .start
+            case 2, 3: return .after(head == 0 ? 0 : UInt64(random.below(Int(head) + 1)))
+            case 4: return .after(head - min(head, UInt64(random.magnitude(1...63)) - 1))
+            case 5, 6: return .after(min(head, max(first + UInt64(random.below(5)), 3) - 3))
+            case 7: return .ahead
+            case 8: return .unknownEpoch
+            default: return .now
+            }
+        }
     }
 
     var patterns: [String] = []
@@ -23,8 +38,8 @@ struct Wanted {
     /// Everything from now on: what a raw reader gets that says nothing.
     static let everything = Wanted()
 
-    /// Draws a subscription.
-    static func drawn(_ random: inout SeededRandom, head: UInt64) -> Wanted {
+    /// Draws a subscription, at a moment when `head` is the newest number and `first` the oldest that is held.
+    static func drawn(_ random: inout SeededRandom, head: UInt64, first: UInt64 = 1) -> Wanted {
         var wanted = Wanted()
         if random.chance(0.6) {
             for _ in 0..<1 + random.below(random.chance(0.8) ? 1 : 4) {
@@ -36,13 +51,7 @@ struct Wanted {
         }
         if random.chance(0.6) { wanted.onLag = random.chance(0.5) ? "gap" : "close" }
         wanted.hasControl = random.chance(0.85)
-        switch random.below(20) {
-        case 0: wanted.start = .start
-        case 1, 2: wanted.start = .after(head == 0 ? 0 : UInt64(random.below(Int(head) + 1)))
-        case 3: wanted.start = .ahead
-        case 4: wanted.start = .unknownEpoch
-        default: wanted.start = .now
-        }
+        wanted.start = .drawn(&random, head: head, first: first)
         wanted.failsOnGap = wanted.start != .now && random.chance(0.2)
         return wanted
     }
@@ -64,9 +73,20 @@ struct Wanted {
     /// Whether every event there is belongs to it.
     var isEverything: Bool { kinds.isEmpty && (patterns.isEmpty || patterns.contains("**")) }
 
-    private func place(epoch: String) -> String? {
+    /// Whether it begins in the past, or would like to.
+    var resumes: Bool { start != .now }
+
+    /// The same whatever the kind: what is known of events that are gone.
+    var ofAnyKind: Wanted {
+        var wanted = self
+        wanted.kinds = []
+        return wanted
+    }
+
+    /// Where it begins, as the query and `$subscribe` say it.
+    func place(epoch: String) -> String? {
         switch start {
-        case .now: nil
+        case .now, .garbage: nil
         case .start: "start"
         case .after(let seq): "\(epoch)-\(seq)"
         case .ahead: "\(epoch)-999999999"
@@ -75,12 +95,14 @@ struct Wanted {
     }
 
     /// The query of `GET /v1/events`, with its question mark.
-    func query(epoch: String, _ random: inout SeededRandom) -> String {
+    func query(epoch: String, _ random: inout SeededRandom, saysPlace: Bool = true) -> String {
         var parts = patterns.map { "channel=" + (random.chance(0.5) ? $0 : $0.replacing("/", with: "%2F")) }
         if !kinds.isEmpty { parts.append("types=" + kinds.joined(separator: ",")) }
         if let onLag { parts.append("on_lag=" + onLag) }
         if !hasControl { parts.append("control=off") } else if random.chance(0.1) { parts.append("control=on") }
-        if let place = place(epoch: epoch) { parts.append((random.chance(0.5) ? "from=" : "last_event_id=") + place) }
+        if saysPlace, let place = place(epoch: epoch) {
+            parts.append((random.chance(0.5) ? "from=" : "last_event_id=") + place)
+        }
         if failsOnGap { parts.append("on_gap=fail") }
         random.shuffle(&parts)
         return parts.isEmpty ? "" : "?" + parts.joined(separator: "&")

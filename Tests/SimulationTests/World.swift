@@ -28,18 +28,20 @@ final class World {
     var sightings = Sightings()
     private(set) var faults: [String] = []
     private(set) var isShuttingDown = false
-    private(set) var readersEver: UInt64 = 1
+    var readersEver: UInt64 = 1
 
     private var auditor: Reader!
-    private var readers: [Reader] = []
-    private var publishers: [Publisher] = []
-    private var vandals: [Vandal] = []
-    private var probers: [Prober] = []
-    private var keeper: ChannelKeeper?
+    var readers: [Reader] = []
+    var publishers: [Publisher] = []
+    var vandals: [Vandal] = []
+    var probers: [Prober] = []
+    var keeper: ChannelKeeper?
     private var clients: [Client] {
         [auditor!] + readers + publishers + vandals + probers + (keeper.map { [$0] } ?? [])
     }
     private var turnAudit = TurnAudit()
+    /// What the server held at which moment.
+    private(set) var held = HeldHistory()
     private var listenerCount = 0
     private(set) var memoryWatch = MemoryWatch()
     private var hasStopped = false
@@ -141,6 +143,7 @@ final class World {
         if faults.isEmpty, !plan.endsBySignal { closeAll() }
         if faults.isEmpty { shutDown() }
         if faults.isEmpty { judge() }
+        if faults.isEmpty { comparePruned() }
         if faults.isEmpty { compareCounts() }
         if !faults.isEmpty { faults.append(describe()) }
         // Accepting that fails rests: 20 tries in a second, beside the first of each listener. Never a spin.
@@ -167,6 +170,8 @@ final class World {
         sightings.turns += 1
         if !engine.turn(wait: wait) { hasStopped = true }
         for fault in memoryWatch.faults(engine, plan: plan, now: kernel.now) { fail(fault) }
+        for fault in held.note(head: head, oldest: engine.hub.oldestHeld) { fail(fault) }
+        for fault in HistoryAudit(engine).faults(&sightings) { fail(fault) }
         guard engine.ending == nil, faults.isEmpty else { return }
         for fault in turnAudit.faults(engine, turnSlack) { fail(fault) }
     }
@@ -179,109 +184,6 @@ final class World {
 
     private func audit() {
         for fault in EngineAudit(engine).faults(&sightings) { fail(fault) }
-    }
-
-    // MARK: Clients
-
-    private func spawn() {
-        if readers.count(where: { !$0.isGone }) < plan.readersMax, random.chance(0.2) { spawnReader() }
-        if publishers.count(where: { !$0.isGone }) < plan.publishersMax, random.chance(0.4) { spawnPublisher() }
-        if plan.hasVandals, vandals.count(where: { !$0.isGone }) < 2, random.chance(0.05) {
-            let address = random.pick([
-                Self.http, Self.jsonl, Self.unix("http.socket"), Self.unix("events.socket"), Self.unix("ingest.socket"),
-            ])
-            guard let peer = connect(to: address) else { return }
-            readersEver += 1
-            vandals.append(
-                Vandal(self, peer, number: vandals.count + 1, isAtIngest: address == Self.unix("ingest.socket")))
-        }
-    }
-
-    /// Those who come for the server's rules and not for its events.
-    private func spawnGuests() {
-        if plan.hasProbers, probers.count(where: { !$0.isGone }) < 2, random.chance(0.1) {
-            guard let peer = connect(to: Self.http) else { return }
-            readersEver += 1
-            probers.append(Prober(self, peer, number: probers.count + 1))
-        }
-        if plan.hasKeeper, keeper == nil, random.chance(0.1) {
-            guard let peer = connect(to: Self.http) else { return }
-            keeper = ChannelKeeper(self, peer)
-        }
-    }
-
-    /// Everyone but the auditor comes from one of three addresses or is one of three users.
-    private func connect(to address: SocketAddress) -> SimulatedPeer? {
-        let who = UInt32(readersEver + UInt64(publishers.count)) % 3
-        let identity: PeerIdentity =
-            switch address {
-            case .unix: .process(Int32(readersEver), user: who == 2 ? 65_534 : 1000 + who)
-            case .ipv4, .ipv6:
-                .address(
-                    who == 0
-                        ? .ipv6(.init(high: 0x2001_0DB8 << 32, low: readersEver), port: 1)
-                        : .ipv4(0xC000_0200 + who, port: UInt16(truncatingIfNeeded: readersEver)))
-            }
-        return kernel.connect(to: address, from: identity)
-    }
-
-    private func drawPace() -> Pace {
-        switch random.below(10) {
-        case 0..<4: .eager
-        case 4..<7: .slow
-        case 7: .crawling
-        default: .stalled
-        }
-    }
-
-    private func spawnReader() {
-        let transport = random.pick(Reader.Transport.allCases)
-        let address: SocketAddress =
-            switch transport {
-            case .unix: Self.unix("events.socket")
-            case .tcp: Self.jsonl
-            default: random.chance(0.7) ? Self.http : Self.unix("http.socket")
-            }
-        var wanted: [Wanted]
-        if transport == .unix || transport == .tcp {
-            wanted = [.everything]
-            if random.chance(0.6) { wanted.append(.drawn(&random, head: head)) }
-        } else {
-            wanted = [.drawn(&random, head: head)]
-            if transport == .webSocket, wanted[0].hasControl, random.chance(0.3) {
-                wanted.append(.drawn(&random, head: head))
-            }
-        }
-        let pace = drawPace()
-        if pace != .eager, let bytes = plan.crampedPipeBytes { kernel.limits.pipeBytes = bytes }
-        defer { kernel.limits.pipeBytes = plan.kernelLimits.pipeBytes }
-        guard let peer = connect(to: address) else { return }
-        readersEver += 1
-        let reader = Reader(self, peer, transport, wanted, number: readers.count + 1, pace: pace)
-        reader.isUnix = Self.isUnix(address)
-        readers.append(reader)
-    }
-
-    private func spawnPublisher(pace: Pace? = nil, items: Int? = nil) {
-        let way: Publisher.Way
-        let address: SocketAddress
-        switch random.below(6) {
-        case 0...2:
-            way = .http
-            address = random.chance(0.7) ? Self.http : Self.unix("http.socket")
-        case 3:
-            way = .ingest(channel: 1, fixed: true, acks: random.chance(0.6))
-            address = Self.unix("ingest/a.socket")
-        default:
-            way = .ingest(channel: 0, fixed: false, acks: random.chance(0.6))
-            address = Self.unix("ingest.socket")
-        }
-        guard let peer = connect(to: address) else { return }
-        let publisher = Publisher(
-            self, peer, way, number: publishers.count + 1, pace: pace ?? (plan.isFlooded ? .eager : drawPace()),
-            items: items ?? 1 + random.below(plan.itemsPerPublisher))
-        publisher.isUnix = Self.isUnix(address)
-        publishers.append(publisher)
     }
 
     // MARK: Liveness
@@ -353,7 +255,9 @@ final class World {
             turn(wait: kernel.isQuiet)
             turns += 1
             // A send that is tried again later, and a listener at rest, are things left to do.
-            let waits = !engine.starved.isEmpty || !engine.resting.isEmpty || engine.delivery.queue.count > 0
+            let waits =
+                !engine.starved.isEmpty || !engine.resting.isEmpty || engine.delivery.queue.count > 0
+                || !engine.replays.isEmpty
             let isBusy = waits || publishers.contains { !$0.isGone } || clients.contains { !$0.isGone && !$0.isIdle }
             calm = kernel.isQuiet && !isBusy ? calm + 1 : 0
             if turns > 20_000 {
@@ -433,6 +337,10 @@ final class World {
         seen.clients = readersEver
         for reader in readers + [auditor!] { seen.note(reader.record) }
         for fault in CountsAudit(engine: engine, seen: seen, isOver: plan.endsBySignal).faults() { fail(fault) }
+    }
+
+    private func comparePruned() {
+        for fault in HistoryAudit(engine).prunedFaults(truth) { fail(fault) }
     }
 
     private func judge() {

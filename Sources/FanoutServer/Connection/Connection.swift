@@ -98,6 +98,14 @@ struct Connection: BitwiseCopyable {
         /// It was accepted into one of the places kept for health and metrics: none was left, for anybody or for its
         /// peer.
         static let inReservedPlace = Flags(rawValue: 1 << 19)
+        /// It is sent what was published before: no member of its group yet.
+        static let replaying = Flags(rawValue: 1 << 20)
+        /// It is a member, and its ring has not been empty since: history waits in it.
+        static let catchingUp = Flags(rawValue: 1 << 21)
+        /// It waits for its turn to be given more of the history: true exactly while it is in that queue.
+        static let awaitsReplay = Flags(rawValue: 1 << 22)
+        /// A missed event ends its stream instead of being reported.
+        static let failsOnGap = Flags(rawValue: 1 << 23)
         /// An HTTP connection that has had an answer and may go on: it is idle from the moment that was taken.
         static let answered = Flags(rawValue: 1 << 28)
         /// The kernel had no memory for its send, which is tried again after a rest.
@@ -106,8 +114,10 @@ struct Connection: BitwiseCopyable {
         /// No send is begun while one of these is set.
         static let unsendable: Flags = [.sending, .starving]
         /// Something is to be done when the ring is empty.
-        static let duties: Flags = [.endsWhenSent, .skipping, .inputPaused]
-        static let sendingWithDuties: Flags = [.sending, .endsWhenSent, .skipping, .inputPaused]
+        static let duties: Flags = [.endsWhenSent, .skipping, .inputPaused, .replaying, .catchingUp]
+        static let sendingWithDuties: Flags = duties.union(.sending)
+        /// What waits for it was published long before it was queued.
+        static let withHistory: Flags = [.replaying, .catchingUp]
     }
 
     // The first cache line: all that an event on its way to a reader that keeps up reads or writes.
@@ -144,8 +154,8 @@ struct Connection: BitwiseCopyable {
     var windowBytes: UInt32 = 0
     var controlSecond: UInt32 = 0
     var controlCount: UInt32 = 0
-    /// Nothing: it makes the record two lines long, so that every record begins with one.
-    private var unused: UInt64 = 0
+    /// While it replays: the history up to this event is queued, or not for it.
+    var replaySeq: UInt64 = 0
 
     /// "No index".
     static let none = UInt32.max

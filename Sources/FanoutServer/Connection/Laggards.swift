@@ -85,6 +85,7 @@ extension Engine {
         guard group != Connection.none, !connection.pointee.ring.isEmpty, !connection.pointee.flags.contains(.skipping)
         else { return false }
         let limits = hub.subscriptions[group].limits
+        if !connection.pointee.flags.isDisjoint(with: .withHistory) { return judgeReplaying(slot) }
         let oldest = delivery.oldestWaiting(slot)
         let isSending = connection.pointee.flags.contains(.sending)
         // All that waits came in this turn: the socket took everything before it and has not been offered this.
@@ -112,11 +113,20 @@ extension Engine {
     /// or skips until it takes bytes again.
     func cut(_ slot: UInt32, _ reason: LagReason) {
         let connection = delivery.connections.records + Int(slot)
+        let hasPage = connection.pointee.queuedSeq == connection.pointee.replaySeq
         let dropped = delivery.dropBacklog(slot)
         metrics.laggards.add(reason, connection.pointee.transport)
+        let wasReplaying = connection.pointee.flags.contains(.replaying)
+        if wasReplaying, hasPage { connection.pointee.replaySeq = dropped.lastKept }
         if hub.subscriptions[connection.pointee.group].onLag == .gap {
+            if wasReplaying {
+                // It goes on at the head like everybody who skips, and what it has not been sent was not counted.
+                let place = connection.pointee.replaySeq
+                hub.join(slot)
+                connection.pointee.queuedSeq = place
+            }
             connection.pointee.flags.insert(.skipping)
-            connection.pointee.missed = dropped.events
+            connection.pointee.missed = wasReplaying ? .max : dropped.events
             if connection.pointee.ring.isEmpty { endSkipping(slot) }
         } else {
             // From here on the server's own thirty seconds decide, whenever the kernel began to count.

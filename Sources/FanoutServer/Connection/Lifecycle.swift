@@ -23,13 +23,15 @@ extension Engine {
         let discriminator = hub.discriminator(of: slot)
         // Who never got a place in the hub was sent nothing: an id would make a browser forget where it was.
         let wasAttached = connection.pointee.group != Connection.none
+        let wasReplaying = connection.pointee.flags.contains(.replaying)
         if !isPlanted("eventAfterLagClose") || reason != .slow { hub.detach(slot) }
         guard let code = reason.code else {
             close(slot, .reset, reason)
             return
         }
         let format = connection.pointee.transport.format
-        let newest = isPlanted("byeNamesHead") ? hub.head : connection.pointee.queuedSeq
+        let queued = wasReplaying ? connection.pointee.replaySeq : connection.pointee.queuedSeq
+        let newest = isPlanted("byeNamesHead") ? hub.head : queued
         let last = last ?? (wasAttached ? Cursor(epoch: hub.epoch, seq: newest) : nil)
         let retry = reason.invitesBack ? retryMilliseconds ?? defaultRetry(reason) : nil
         scratch.removeAll(keepingCapacity: true)
@@ -133,6 +135,7 @@ extension Engine {
         precondition(connection.pointee.phase != .free, "a free slot was closed")
         delivery.release(slot)
         releaseInput(slot)
+        forgetReplay(slot)
         delivery.connections.free(slot)
     }
 

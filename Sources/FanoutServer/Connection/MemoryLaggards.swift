@@ -19,8 +19,8 @@ extension MemoryBudget {
 extension Engine {
     /// At the end of a turn: keeps what is held within the budget.
     ///
-    /// Within it this is a few additions. Beyond it every connection is looked at, and what was found is given up in
-    /// this order, each time the largest first, until an eighth is free again:
+    /// Within it this is a few additions. Beyond it pages of the history are given back, every connection is looked at,
+    /// and what was found is given up in this order, each time the largest first, until an eighth is free again:
     ///
     /// 1. Laggards: who was offered its oldest byte a second ago and has not taken it. A subscriber is ended or skips,
     ///    as its subscription says; anybody else is reset.
@@ -47,6 +47,8 @@ extension Engine {
     }
 
     private func giveUpMemory() {
+        // Whoever replays goes on from pages that are made again.
+        hub.pages.removeAll(&delivery.log.segments)
         var leaving = leavingReferences()
         var leavingBytes = leaving.bytes
         for pinned in pinned(by: isLaggard) {
@@ -115,7 +117,7 @@ extension Engine {
             forEachRun(of: slot) { segment in
                 guard lastSeenBy[Int(segment)] != slot else { return }
                 lastSeenBy[Int(segment)] = slot
-                bytes += delivery.log.segments.cost(segment)
+                if !delivery.log.segments[segment].isHistory { bytes += delivery.log.segments.cost(segment) }
             }
             found.append(PinnedMemory(slot: slot, bytes: bytes))
         }

@@ -16,6 +16,7 @@ extension Engine {
             return
         }
         guard delivery.sent(slot, count: UInt32(result)) == .empty else { return }
+        if !connection.pointee.flags.isDisjoint(with: .withHistory), connection.pointee.isLive { replaySent(slot) }
         if connection.pointee.flags.contains(.endsWhenSent) {
             finishEnding(slot)
         } else if connection.pointee.flags.contains(.skipping), !isPlanted("skippingNeverEnds") {

@@ -107,7 +107,8 @@ extension Engine {
             switch connection.pointee.phase {
             case .ingest where connection.pointee.group == index && connection.pointee.flags.contains(.channelFixed):
                 endWhenSent(slot)
-            case .subscriber where connection.pointee.isLive:
+            // Who replays gets the rest first.
+            case .subscriber where connection.pointee.isLive && !connection.pointee.flags.contains(.replaying):
                 if hub.hasEnded(hub.subscriptions[connection.pointee.group].patterns) { bye(slot, .ended) }
             default: break
             }

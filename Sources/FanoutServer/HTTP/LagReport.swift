@@ -16,6 +16,8 @@ extension Engine {
         case live
         /// Something waits that its socket has not taken yet.
         case behind
+        /// It is sent what was published before it came.
+        case replaying
         /// It fell behind its limits and gets no event before it has taken what waits; then a `$gap`.
         case skipping
         /// It gets nothing more: its last bytes, `$bye` among them, wait for it.
@@ -68,6 +70,7 @@ extension Engine {
         let connection = delivery.connections.records + Int(slot)
         if connection.pointee.flags.contains(.endsWhenSent) { return .ending }
         if connection.pointee.flags.contains(.skipping) { return .skipping }
+        if connection.pointee.flags.contains(.replaying) { return .replaying }
         return connection.pointee.ring.isEmpty ? .live : .behind
     }
 
@@ -120,7 +123,9 @@ extension Engine {
         body.append(text: ",\"ms\":")
         body.append(decimal: UInt64(standing.milliseconds))
         body.append(text: ",\"cursor\":\"")
-        Cursor(epoch: hub.epoch, seq: connection.pointee.sentSeq).append(to: &body)
+        let sent = connection.pointee.sentSeq
+        let isReplaying = connection.pointee.flags.contains(.replaying)
+        Cursor(epoch: hub.epoch, seq: isReplaying ? min(sent, connection.pointee.replaySeq) : sent).append(to: &body)
         body.append(text: "\",\"state\":\"")
         body.append(contentsOf: lagState(standing.slot).rawValue.utf8)
         body.append(text: "\"}")

@@ -63,6 +63,8 @@ extension Engine {
             }
         } else if path.equals("/v1/channels") {
             answerChannels(slot, request, fields)
+        } else if path.equals("/v1/history") {
+            answerHistory(slot, request, fields)
         } else if path.equals("/v1/lag") {
             answerLag(slot, request, fields)
         } else if let file = constants.file(path) {

@@ -12,6 +12,8 @@ struct Channel {
     /// Events published so far, and the number of the newest (0: none).
     var eventCount: UInt64 = 0
     var lastSeq: UInt64 = 0
+    /// The newest of its events that was held and is held no more; 0 is none.
+    var prunedSeq: UInt64 = 0
     /// Nothing will be published to it until it is declared again.
     var hasEnded = false
 }

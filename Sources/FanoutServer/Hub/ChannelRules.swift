@@ -41,10 +41,14 @@ struct RuleBook {
             compiled.onLag = rules.onLag
             compiled.limits = rules.limits
             compiled.start = rules.from == .start ? .start : .now
+            if compiled.start != .now { allStartNow = false }
             entries.append((pattern, compiled))
         }
         entries.sort { $0.pattern.isMoreSpecific(than: $1.pattern) }
     }
+
+    /// Whether no channel's readers begin elsewhere than at the present if they do not say.
+    private(set) var allStartNow = true
 
     /// The lag limits that are said of channels.
     var limits: [Configuration.LagLimits] { entries.compactMap(\.rules.limits) }

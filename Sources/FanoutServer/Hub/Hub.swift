@@ -1,5 +1,6 @@
 /// The one total order: gives each event its number and hands it to everyone who asked for it.
 
+import Planted
 import Wire
 
 /// Publishes events and keeps who reads what. Loop thread only.
@@ -26,6 +27,11 @@ final class Hub {
     @exclusivity(unchecked) private var staging = Staging()
     /// The groups that get the stretch of events being published, by wire format of their members.
     @exclusivity(unchecked) private var reached: InlineArray<3, SlotList> = InlineArray(repeating: SlotList())
+    /// The newest events, and what was made of them for those who come back.
+    @exclusivity(unchecked) private(set) var window: HistoryWindow
+    @exclusivity(unchecked) var pages = ReplayPages()
+    /// Readers that are sent what was published before.
+    var replayingCount = 0
     /// The newest time stamp, in milliseconds since 1970.
     private var newestTime = Int64.min
     let rules: RuleBook
@@ -33,12 +39,12 @@ final class Hub {
         (
             onLag: Configuration.LagPolicy, limits: Configuration.LagLimits, listeners: Configuration.ListenerLimits
         )
-    private(set) var subscriptions = SubscriptionTable()
+    var subscriptions = SubscriptionTable()
     /// What channels, and subscriptions, may cost.
     var channelBytesMax = Int.max
     var subscriptionBytesMax = Int.max
     /// The group of those who asked for nothing in particular, by listener, and the table's version in which it was so.
-    private var plainGroups: InlineArray<5, (index: UInt32, version: UInt64)> = InlineArray(repeating: (0, 0))
+    var plainGroups: InlineArray<5, (index: UInt32, version: UInt64)> = InlineArray(repeating: (0, 0))
     /// Subscribers that passed a limit in this turn: judged when the socket has been tried.
     private var suspects: [UInt32] = []
     /// Bytes of the channels' lists of groups: what is remembered of look-ups.
@@ -49,7 +55,10 @@ final class Hub {
     /// walked over to answer somebody, subscriptions looked up or asked about an event, and what else takes as long.
     var extraWork: UInt64 = 0
 
-    init(delivery: Delivery, epoch: Epoch, configuration: Configuration) throws(StartError) {
+    /// - Parameter historyBytes: how much of the past is held.
+    init(
+        delivery: Delivery, epoch: Epoch, configuration: Configuration, historyBytes: Int = 0
+    ) throws(StartError) {
         self.delivery = delivery
         self.epoch = epoch
         rules = try RuleBook(configuration)
@@ -58,6 +67,7 @@ final class Hub {
             throw StartError("a lag limit is 1 to \(Configuration.LagLimits.most)", exitCode: .configuration)
         }
         defaults = (configuration.onLag, configuration.limits, configuration.listenerLimits)
+        window = HistoryWindow(bytesMax: historyBytes, segmentBytes: delivery.log.segments.segmentBytes)
     }
 
     deinit {
@@ -170,10 +180,11 @@ final class Hub {
         receipt.subscribers = 0
         receipt.behind = 0
         let groupCount = channel.pointee.groups.count
-        guard groupCount > 0 else { return }
+        guard groupCount > 0 || window.isOn else { return }
         for format in 0..<3 { reached[format].removeAll() }
         let table = subscriptions.groups
         let first = staging.events[stretch.lowerBound]
+        var replaying = 0
         for place in 0..<groupCount {
             let group = table + Int(channel.pointee.groups[place])
             if !group.pointee.types.isEmpty {
@@ -183,25 +194,32 @@ final class Hub {
             for format in 0..<3 where group.pointee.members[format].count > 0 {
                 _ = reached[format].append(channel.pointee.groups[place])
             }
+            replaying += group.pointee.members[SubscriberGroup.replaying].count
         }
         let stamp = Stamp(
             members: channel.pointee.rules.event.stamp, epoch: epoch, seq: before,
             timeMilliseconds: channel.pointee.rules.event.stamp.contains(.time) ? nextTime() : 0)
-        for format in 0..<3 where reached[format].count > 0 { publish(stretch, format, stamp, channel, &receipt) }
+        // Lines are the history too: they are written whoever reads.
+        if window.isOn || reached[0].count > 0 { publish(stretch, 0, stamp, index, &receipt) }
+        for format in 1..<3 where reached[format].count > 0 { publish(stretch, format, stamp, index, &receipt) }
+        // They will come to it.
+        receipt.subscribers += replaying
+        receipt.behind += replaying
     }
 
     /// Writes a stretch's frames in one format, and hands them over whenever they have come to a segment's end.
     /// `stamp` is that of the event before them.
     private func publish(
-        _ stretch: Range<Int>, _ format: Int, _ stamp: Stamp, _ channel: UnsafeMutablePointer<Channel>,
-        _ receipt: inout Receipt
+        _ stretch: Range<Int>, _ format: Int, _ stamp: Stamp, _ index: UInt32, _ receipt: inout Receipt
     ) {
+        let channel = channels.channels + Int(index)
         var stamp = stamp
         var batch = Batch(run: OutboundRun(segment: .max, start: 0, count: 0), events: 0)
         for place in stretch {
             stamp.seq += 1
             let bytes = staging.bytes(of: staging.events[place])
             let frame = encode(WireFormat(rawValue: UInt8(format))!, stamp, channel, bytes)
+            if format == 0, window.isOn { hold(staging.events[place].record, index, seq: stamp.seq, frame) }
             if batch.run.segment == frame.segment, batch.run.end == frame.start {
                 batch.run.count += frame.count
             } else {
@@ -215,6 +233,23 @@ final class Hub {
             batch.events += 1
         }
         handOver(batch, format, &receipt)
+    }
+
+    /// Makes an event whose line was just written part of the history.
+    private func hold(_ record: EventRecord, _ channel: UInt32, seq: UInt64, _ line: OutboundRun) {
+        var event = HeldEvent(channel: channel, kindStart: 0, kindCount: HeldEvent.noKind)
+        if let kind = record.kind {
+            // The event's own bytes are the last ones of the line, before its newline.
+            event.kindStart = line.end - 1 - UInt32(record.length) + kind.start
+            event.kindCount = kind.count | (record.kindIsEscaped ? HeldEvent.kindIsEscaped : 0)
+        }
+        window.append(event, seq: seq, line: line, &delivery.log.segments)
+        while let block = window.surplus(delivery.log.segments) {
+            for place in 0..<Int(block.count) where !isPlanted("prunedSeqForgotten") {
+                channels[block.events[place].channel].prunedSeq = block.firstSeq + UInt64(place)
+            }
+            window.removeOldest(&delivery.log.segments)
+        }
     }
 
     private func handOver(_ batch: Batch, _ format: Int, _ receipt: inout Receipt) {
@@ -334,101 +369,5 @@ final class Hub {
         if suspects.isEmpty { return }
         list.append(contentsOf: suspects)
         suspects.removeAll(keepingCapacity: true)
-    }
-
-    // MARK: Subscribing
-
-    /// Puts a connection among the readers of what it asked for. It gets the next event that matches. O(1) when
-    /// somebody asked for the same before. Larger limits than it may have are `checkLimits`'s to refuse.
-    func attach(_ slot: UInt32, _ subscription: Subscription) {
-        let connection = delivery.connections.records + Int(slot)
-        let index = group(for: subscription, at: connection.pointee.listener)
-        connection.pointee.group = index
-        connection.pointee.member =
-            subscriptions.addMember(slot, to: index, format: Int(connection.pointee.transport.format.rawValue))
-        // What the reader has is everything up to now: events of an earlier subscription that still wait go out before
-        // this one's `$hello`, and what it missed of them was said.
-        connection.pointee.queuedSeq = head
-        connection.pointee.sentSeq = head
-    }
-
-    private func group(for subscription: Subscription, at listener: ListenerName) -> UInt32 {
-        let place = Int(listener.rawValue)
-        let isPlain = subscription.isPlain
-        if isPlain, plainGroups[place].version == subscriptions.version { return plainGroups[place].index }
-        let terms = terms(of: subscription, at: listener)
-        let index = subscriptions.group(forKey: terms.key) ?? makeGroup(terms, subscription)
-        if isPlain { plainGroups[place] = (index, subscriptions.version) }
-        return index
-    }
-
-    /// Takes a connection out: it gets no later event. O(1) while others asked for the same.
-    func detach(_ slot: UInt32) {
-        let connection = delivery.connections.records + Int(slot)
-        let index = connection.pointee.group
-        guard index != Connection.none else { return }
-        let format = Int(connection.pointee.transport.format.rawValue)
-        if let moved = subscriptions.removeMember(at: connection.pointee.member, of: index, format: format) {
-            delivery.connections[moved].member = connection.pointee.member
-        }
-        connection.pointee.group = Connection.none
-        if subscriptions[index].memberCount == 0 { subscriptions.remove(index) }
-    }
-
-    /// The member that names the kind of a subscriber's `$` records.
-    func discriminator(of slot: UInt32) -> [UInt8] {
-        let group = delivery.connections[slot].group
-        return group == Connection.none ? EventRules().discriminator : subscriptions[group].discriminator
-    }
-
-    /// What holds for the subscribers of a group, and the key that says so.
-    struct Terms {
-        var key: [UInt8]
-        var discriminator: [UInt8]
-        var onLag: Configuration.LagPolicy
-        var limits: Configuration.LagLimits
-    }
-
-    /// What holds for a subscription at a listener. O(rules + names).
-    func terms(of subscription: Subscription, at listener: ListenerName) -> Terms {
-        let common = rules.common(to: subscription.patterns)
-        // Whoever wants no `$gap` cannot skip either.
-        let onLag = subscription.failsOnGap ? .close : subscription.onLag ?? common.onLag ?? defaults.onLag
-        let limits = subscription.lag.applied(to: limitsAllowed(common, at: listener))
-        return Terms(
-            key: Self.key(subscription, onLag, limits), discriminator: common.event.discriminator, onLag: onLag,
-            limits: limits)
-    }
-
-    private func makeGroup(_ terms: Terms, _ subscription: Subscription) -> UInt32 {
-        // Each pattern once: a group that stood twice in a channel's list would get its events twice.
-        let patterns = subscription.patterns.contains { $0.isEverything } ? [] : Array(Set(subscription.patterns))
-        let group = SubscriberGroup(
-            key: terms.key, patterns: patterns, types: subscription.types, discriminator: terms.discriminator,
-            onLag: terms.onLag, limits: terms.limits)
-        return subscriptions.insert(group)
-    }
-
-    /// Whether this subscription has room at a listener: it is somebody's already, or what it costs fits.
-    func hasRoom(for subscription: Subscription, at listener: ListenerName) -> Bool {
-        subscriptions.bytesHeld + MemoryFormula.groupBytesMax(subscription) <= subscriptionBytesMax
-            || subscriptions.group(forKey: terms(of: subscription, at: listener).key) != nil
-    }
-
-    private static func key(
-        _ subscription: Subscription, _ onLag: Configuration.LagPolicy, _ limits: Configuration.LagLimits
-    ) -> [UInt8] {
-        var key = Array("\(onLag.rawValue):\(limits.events):\(limits.bytes):\(limits.ageMilliseconds)".utf8)
-        // Bytes below 0x20 stand in no pattern; kinds are counted, since they may hold anything.
-        for pattern in Set(subscription.patterns.map(\.description)).sorted() {
-            key.append(1)
-            key.append(contentsOf: pattern.utf8)
-        }
-        for type in subscription.types.sorted(by: { $0.lexicographicallyPrecedes($1) }) {
-            key.append(2)
-            key.append(contentsOf: Array("\(type.count):".utf8))
-            key.append(contentsOf: type)
-        }
-        return key
     }
 }

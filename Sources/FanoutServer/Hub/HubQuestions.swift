@@ -29,26 +29,38 @@ extension Hub {
         }
     }
 
-    /// The number of the newest event that a subscription could have got, kinds left aside; 0 is none.
+    /// The number of the newest event that readers of these patterns could have got, kinds left aside; 0 is none.
     /// A look-up for each literal pattern; a walk over the channels where there is a wildcard.
-    func newest(for subscription: Subscription) -> UInt64 {
-        if subscription.patterns.isEmpty || subscription.patterns.contains(where: { $0.isEverything }) { return head }
-        var newest: UInt64 = 0
-        if subscription.patterns.allSatisfy({ $0.isLiteral }) {
-            for pattern in subscription.patterns {
+    func newest(for patterns: [ChannelPattern]) -> UInt64 {
+        if patterns.isEmpty || patterns.contains(where: { $0.isEverything }) { return head }
+        return greatest(of: patterns) { $0.lastSeq }
+    }
+
+    /// The number of the newest event that readers of these patterns could have got and that is not held any more; 0 is
+    /// none. As costly as `newest`.
+    func newestPruned(for patterns: [ChannelPattern]) -> UInt64 {
+        guard window.isOn else { return newest(for: patterns) }
+        if patterns.isEmpty || patterns.contains(where: { $0.isEverything }) { return oldestHeld - 1 }
+        return greatest(of: patterns) { $0.prunedSeq }
+    }
+
+    private func greatest(of patterns: [ChannelPattern], _ number: (Channel) -> UInt64) -> UInt64 {
+        var greatest: UInt64 = 0
+        if patterns.allSatisfy({ $0.isLiteral }) {
+            for pattern in patterns {
                 if let name = pattern.name, let index = channels.index(of: name) {
-                    newest = max(newest, channels[index].lastSeq)
+                    greatest = max(greatest, number(channels[index]))
                 }
             }
         } else {
-            var patterns = PatternIndex()
-            for pattern in subscription.patterns { patterns.insert(0, under: pattern) }
+            var wanted = PatternIndex()
+            for pattern in patterns { wanted.insert(0, under: pattern) }
             for index in 0..<UInt32(channels.count)
-            where channels[index].lastSeq > newest && patterns.contains(channels[index].name) {
-                newest = channels[index].lastSeq
+            where number(channels[index]) > greatest && wanted.contains(channels[index].name) {
+                greatest = number(channels[index])
             }
             extraWork &+= UInt64(channels.count)
         }
-        return newest
+        return greatest
     }
 }

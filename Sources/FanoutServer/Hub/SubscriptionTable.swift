@@ -14,8 +14,13 @@ struct SubscriberGroup {
     var discriminator: [UInt8]
     var onLag: Configuration.LagPolicy
     var limits: Configuration.LagLimits
-    /// Connection slots by wire format.
-    var members: InlineArray<3, SlotList> = InlineArray(repeating: SlotList())
+    /// Connection slots: by wire format those that get each event as it is published, then those that are sent what was
+    /// published before.
+    var members: InlineArray<4, SlotList> = InlineArray(repeating: SlotList())
+    /// The place in `members` of those who replay.
+    static let replaying = 3
+    /// Which group it is of all there ever were, from 1.
+    fileprivate(set) var serial: UInt64 = 0
 
     /// The look-up of a channel's groups that last met this one, so that a group with several fitting patterns is
     /// found once.
@@ -23,10 +28,16 @@ struct SubscriberGroup {
     /// What the group costs, its members and its places in channels' lists left aside: set once, when it is made.
     fileprivate(set) var bytes = 0
 
-    var memberCount: Int { members[0].count + members[1].count + members[2].count }
+    var memberCount: Int { members[0].count + members[1].count + members[2].count + members[Self.replaying].count }
+
+    /// Whether its readers get every event there is.
+    var isEverything: Bool { types.isEmpty && patterns.isEmpty }
 
     /// Whether an event whose kind is written like this is for them. Allocates nothing.
-    func accepts(_ kind: Span<UInt8>, isEscaped: Bool) -> Bool {
+    func accepts(_ kind: Span<UInt8>, isEscaped: Bool) -> Bool { Self.accepts(kind, isEscaped: isEscaped, types) }
+
+    /// Whether a kind that is written like this is one of those. Allocates nothing.
+    static func accepts(_ kind: Span<UInt8>, isEscaped: Bool, _ types: [[UInt8]]) -> Bool {
         for type in types where JSONText.matches(kind, escaped: isEscaped, type.span) { return true }
         return false
     }
@@ -58,7 +69,7 @@ struct SubscriptionTable: ~Copyable {
 
     deinit {
         for index in 0..<count {
-            for format in 0..<3 { groups[index].members[format].deallocate() }
+            for list in 0..<4 { groups[index].members[list].deallocate() }
         }
         groups.deinitialize(count: count)
         groups.deallocate()
@@ -72,24 +83,26 @@ struct SubscriptionTable: ~Copyable {
     /// The group with this key, if anybody is in it.
     func group(forKey key: [UInt8]) -> UInt32? { byKey[key] }
 
-    /// Adds a subscriber to a group and returns its place.
-    mutating func addMember(_ slot: UInt32, to index: UInt32, format: Int) -> UInt32 {
-        let before = groups[Int(index)].members[format].bytesHeld
-        defer { bytesHeld += groups[Int(index)].members[format].bytesHeld - before }
-        return groups[Int(index)].members[format].append(slot)
+    /// Adds a subscriber to a list of a group and returns its place in it.
+    mutating func addMember(_ slot: UInt32, to index: UInt32, list: Int) -> UInt32 {
+        let before = groups[Int(index)].members[list].bytesHeld
+        defer { bytesHeld += groups[Int(index)].members[list].bytesHeld - before }
+        return groups[Int(index)].members[list].append(slot)
     }
 
     /// Takes the subscriber at `place` out; returns the one that has taken its place, if any.
-    mutating func removeMember(at place: UInt32, of index: UInt32, format: Int) -> UInt32? {
-        let before = groups[Int(index)].members[format].bytesHeld
-        defer { bytesHeld += groups[Int(index)].members[format].bytesHeld - before }
-        return groups[Int(index)].members[format].remove(at: place)
+    mutating func removeMember(at place: UInt32, of index: UInt32, list: Int) -> UInt32? {
+        let before = groups[Int(index)].members[list].bytesHeld
+        defer { bytesHeld += groups[Int(index)].members[list].bytesHeld - before }
+        return groups[Int(index)].members[list].remove(at: place)
     }
 
     /// Makes a group.
     mutating func insert(_ group: SubscriberGroup) -> UInt32 {
         var group = group
         group.bytes = MemoryFormula.groupBytes(group)
+        // The version changes with each group that comes.
+        group.serial = version
         bytesHeld += group.bytes
         let index: UInt32
         if let free = freeGroups.popLast() {
@@ -124,9 +137,9 @@ struct SubscriptionTable: ~Copyable {
         if byKey.capacity > Self.namesKept, byKey.count < byKey.capacity / 8 { byKey = byKey.filter { _ in true } }
         if byPattern.nodesMade > Self.namesKept, byPattern.nodesInUse < byPattern.nodesMade / 8 { rebuildIndex() }
         bytesHeld -= group.bytes
-        for format in 0..<3 {
-            bytesHeld -= groups[Int(index)].members[format].bytesHeld
-            groups[Int(index)].members[format].deallocate()
+        for list in 0..<4 {
+            bytesHeld -= groups[Int(index)].members[list].bytesHeld
+            groups[Int(index)].members[list].deallocate()
         }
         groups[Int(index)].bytes = 0
         groups[Int(index)].key = []

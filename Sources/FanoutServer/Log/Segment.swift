@@ -35,8 +35,11 @@ struct Segment {
     var base: UnsafeMutablePointer<UInt8>
     var capacity: UInt32
     var used: UInt32 = 0
-    /// Runs that name this segment, and one for the chain whose tail it is. At 0 it goes back to the pool.
+    /// Runs that name this segment, and one each for the chain whose tail it is, for the history and for a page of it.
+    /// At 0 it goes back to the pool.
     var references: UInt32 = 0
+    /// The history holds it: readers that wait for bytes of it keep nothing from being freed.
+    var isHistory = false
     var chain: Chain
     var marks: UnsafeMutablePointer<FrameMark>?
     var markCount: UInt32 = 0
@@ -62,6 +65,18 @@ struct Segment {
         let count = marksEnding(at: end)
         guard count > 0, let mark = marks?[Int(count) - 1], mark.end > start else { return nil }
         return mark.seq
+    }
+
+    /// The number of marks of events up to `seq`. O(log n).
+    func marksUp(to seq: UInt64) -> UInt32 {
+        guard let marks else { return 0 }
+        var low: UInt32 = 0
+        var high = markCount
+        while low < high {
+            let middle = (low + high) / 2
+            if marks[Int(middle)].seq <= seq { low = middle + 1 } else { high = middle }
+        }
+        return low
     }
 
     /// How many events' frames end after `start` and by `end`.

@@ -46,9 +46,11 @@ extension Delivery {
         return dropped
     }
 
-    /// When the oldest unsent byte was written, in the low 32 bits of the loop's milliseconds.
+    /// When the oldest unsent byte was written, in the low 32 bits of the loop's milliseconds. For the history, which
+    /// was written long ago: when something was last taken, or began to wait.
     func oldestWaiting(_ slot: UInt32) -> UInt32 {
         let connection = connections.records + Int(slot)
+        if !connection.pointee.flags.isDisjoint(with: .withHistory) { return connection.pointee.waitingSince }
         let front = connection.pointee.ring.front
         let segment = log.segments[front.segment]
         let place = segment.marksEnding(at: front.start)

@@ -58,6 +58,14 @@ final class Delivery {
         queue.append(slot, in: connections.records)
     }
 
+    /// Queues a run of the history, with so many events, up to `seq`.
+    func queueHistory(_ run: OutboundRun, events: UInt32, through seq: UInt64, for slot: UInt32) {
+        queueRun(run, for: slot)
+        connections.records[Int(slot)].pendingEvents += events
+        connections.records[Int(slot)].queuedSeq = seq
+        countDeliveries(Int(events))
+    }
+
     /// Counts events that were queued for subscribers.
     @inline(__always)
     func countDeliveries(_ count: Int) { counters.deliveries &+= UInt64(count) }

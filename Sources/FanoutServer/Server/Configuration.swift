@@ -122,6 +122,10 @@ public struct Configuration: Sendable {
     /// whole, subscriptions, channels; 16 MiB at least. nil is a quarter of what the machine or the process's cgroup
     /// has, 64 MiB at least.
     public var memoryMax: Int?
+    /// Bytes of events that are held for readers that come back and for `/v1/history`, beside `memoryMax`: the newest
+    /// of all channels together. 0 holds none, otherwise 1 MiB at least. nil is 64 MiB, or `memoryMax` where that is
+    /// less: minutes of a busy stream.
+    public var historyBytes: Int?
     /// A segment's size: the simulation has smaller ones, so that little traffic fills many.
     var segmentBytes = SegmentStore.segmentBytes
     /// The lag policy of subscribers that do not say, on channels that do not.

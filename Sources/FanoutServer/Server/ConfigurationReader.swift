@@ -17,7 +17,8 @@ struct ConfigurationReader {
     mutating func read(_ tree: JSONTree) {
         let known = [
             "listen", "jsonl", "runtime_dir", "io", "heartbeat_s", "max_connections", "max_memory", "max_per_address",
-            "max_per_user", "on_lag", "limits", "allow_hosts", "allow_origins", "log_level", "channels", "listeners",
+            "max_per_user", "history", "on_lag", "limits", "allow_hosts", "allow_origins", "log_level", "channels",
+            "listeners",
         ]
         var channels: JSONTree?
         var listeners: JSONTree?
@@ -38,7 +39,14 @@ struct ConfigurationReader {
                 if let number = integer(value, key, 1...10_000_000) { configuration.connectionsPerAddressMax = number }
             case "max_per_user":
                 if let number = integer(value, key, 1...10_000_000) { configuration.connectionsPerUserMax = number }
-            case "max_memory": if let bytes = byteCount(value, key) { configuration.memoryMax = bytes }
+            case "max_memory":
+                if let bytes = byteCount(value, key, ValueSyntax.memoryRange.contains, ValueSyntax.memoryAdvice) {
+                    configuration.memoryMax = bytes
+                }
+            case "history":
+                if let bytes = byteCount(value, key, ValueSyntax.isHistorySize, ValueSyntax.historyAdvice) {
+                    configuration.historyBytes = bytes
+                }
             case "on_lag": if let policy = lagPolicy(value, key) { configuration.onLag = policy }
             case "limits": configuration.limits = limits(value, from: configuration.limits)
             case "allow_hosts": configuration.allowedHosts = list(value, key) { $0.isEmpty ? "must not be empty" : nil }
@@ -189,14 +197,12 @@ extension ConfigurationReader {
         return nil
     }
 
-    /// A memory budget: a number, or a string with a unit.
-    private mutating func byteCount(_ tree: JSONTree, _ key: String) -> Int? {
-        if let bytes = tree.integer ?? tree.string.flatMap(ValueSyntax.byteCount),
-            ValueSyntax.memoryRange.contains(bytes)
-        {
-            return bytes
-        }
-        fault(tree.offset, "'\(key)' must be \(ValueSyntax.memoryAdvice)")
+    /// A number of bytes, if it is a right one: a number, or a string with a unit.
+    private mutating func byteCount(
+        _ tree: JSONTree, _ key: String, _ isRight: (Int) -> Bool, _ advice: String
+    ) -> Int? {
+        if let bytes = tree.integer ?? tree.string.flatMap(ValueSyntax.byteCount), isRight(bytes) { return bytes }
+        fault(tree.offset, "'\(key)' must be \(advice)")
         return nil
     }
 

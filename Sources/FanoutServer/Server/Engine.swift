@@ -54,6 +54,13 @@ final class Engine {
         /// takes long in these units, before everyone is flushed again.
         var turnInputBytes = 256 * 1024
         var turnWork: UInt64 = 262_144
+        /// Bytes of the history that are given out in one turn, and events looked at for that: about a millisecond, so
+        /// that whoever reads live waits no longer.
+        var replayBytes = 1 << 20
+        var replayLooked = 8192
+        /// Events that one page of `/v1/history` looks at, and patterns that it tries: a few milliseconds at most.
+        /// Where few of many events match, it holds fewer than it might, and says where to go on.
+        var historyWork = 65_536
     }
 
     // What is marked below is used without run-time checks of exclusivity, which would cost each event a call, and each
@@ -85,6 +92,8 @@ final class Engine {
     var turnInputBytes = 0
     var turnEventsBefore: UInt64 = 0
     var turnWorkBefore: UInt64 = 0
+    /// Readers whose ring is empty and who want more of the history, in order.
+    var replays: [UInt32] = []
     /// Subscribers at a limit, until they are cut or have caught up.
     var suspects: [UInt32] = []
     var pause: LoopPause
@@ -130,7 +139,10 @@ final class Engine {
         self.inbox = inbox
         memory = MemoryBudget(bytesMax: configuration.memoryMax ?? MemoryLimit.standardBudget())
         delivery = Delivery(loop: loop, segmentBytes: configuration.segmentBytes)
-        hub = try Hub(delivery: delivery, epoch: epoch, configuration: configuration)
+        hub = try Hub(
+            delivery: delivery, epoch: epoch, configuration: configuration,
+            historyBytes: configuration.historyBytes
+                ?? min(MemoryFormula.historyDefaultBytes, memory.bytesMax))
         random = SeededRandom(seed: seed)
         constants = Constants(&delivery.log)
         startedAt = loop.now
@@ -166,7 +178,9 @@ final class Engine {
         // Many sends are work, which a wait would hide from the clock; one more system call is nothing beside them.
         // What a socket took at once does not complete: publishers that rest for its reader go on without being woken.
         let anyTaken = sends > UInt64(delivery.sendsInFlight - inFlightBefore)
-        let waits = wait && !more && (rest.isResting ? !anyTaken : deferred.isEmpty) && sends < Limits.hiddenSends
+        let waits =
+            wait && !more && replays.isEmpty && (rest.isResting ? !anyTaken : deferred.isEmpty)
+            && sends < Limits.hiddenSends
         let flushed = loop.clock
         loop.turn(wait: waits)
         turnInputBytes = 0
@@ -174,6 +188,8 @@ final class Engine {
         turnWorkBefore = delivery.counters.deliveries &+ hub.extraWork
         if !rest.isResting { resumeDeferred() }
         handleCompletions()
+        // After the turn's live events: what replays gets what is left of the loop's time.
+        continueReplays()
         judgeLaggards()
         judgeMemory()
         updateRest()

@@ -115,7 +115,7 @@ extension Engine {
             } else if peer == .within, !hasMemory(for: Subscription(), at: listener.kind.name) {
                 bye(socket.slot, .overload)
             } else if peer == .within {
-                startStream(socket.slot, Subscription())
+                startStream(socket.slot, Subscription(), opening(Subscription()))
             }
         case .ingest(let channel, let fixed):
             delivery.connections.open(socket, phase: .ingest, transport: .ingest)

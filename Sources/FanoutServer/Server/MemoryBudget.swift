@@ -5,7 +5,7 @@ import Wire
 
 /// Everything that varies, counted where it changes: reading it costs a few additions.
 struct MemoryHeld: Equatable {
-    /// Segments that something refers to, with their marks.
+    /// Segments that something refers to, with their marks, but for those that the history holds.
     var segments = 0
     /// Runs of connections that have more than two.
     var runs = 0
@@ -56,7 +56,8 @@ extension Engine {
     /// What is held now. O(1).
     var memoryHeld: MemoryHeld {
         MemoryHeld(
-            segments: delivery.log.segments.bytesHeld + delivery.log.segments.markBytesHeld,
+            segments: delivery.log.segments.bytesHeld + delivery.log.segments.markBytesHeld
+                - hub.window.segmentBytesHeld(delivery.log.segments),
             runs: delivery.blocks.bytesHeld, input: inputs.bytesHeld, subscriptions: hub.subscriptions.bytesHeld,
             channels: hub.channels.bytesHeld)
     }

@@ -7,7 +7,7 @@ import Wire
 /// and what comes on top.
 ///
 /// ```
-///  heap   <= baseBytes + connections x connectionBytes + max_memory + turnBytes
+///  heap   <= baseBytes + connections x connectionBytes + max_memory + history + turnBytes
 ///  kernel <= connections x (2 x SO_SNDBUF + receive buffer)
 /// ```
 enum MemoryFormula {
@@ -23,6 +23,11 @@ enum MemoryFormula {
     static let turnBytes = 32 << 20
     /// The least that `max_memory` may be.
     static let memoryLeast = 16 << 20
+    /// What of the past is held if nothing is said, where `max_memory` is no less; and the least that may be asked for.
+    static let historyDefaultBytes = 64 << 20
+    static let historyLeast = 1 << 20
+    /// What the history can come to beyond its limit: the segment that is being written, with an event of 256 KiB.
+    static let historySlackBytes = 1 << 20
     /// The default where a quarter of the machine, or of the process's cgroup, is less.
     static let memoryDefaultLeast = 64 << 20
 
@@ -30,8 +35,9 @@ enum MemoryFormula {
     static func share(of memoryMax: Int) -> Int { memoryMax / 4 }
 
     /// The most that the process's own memory can come to.
-    static func heapBytesMax(connections: Int, memoryMax: Int) -> Int {
+    static func heapBytesMax(connections: Int, memoryMax: Int, history: Int) -> Int {
         baseBytes + connections * connectionBytes + memoryMax + turnBytes
+            + (history == 0 ? 0 : history + historySlackBytes)
     }
 
     /// The most that the kernel can hold for TCP connections and for those on unix sockets. On TCP that is what is sent
@@ -61,6 +67,14 @@ enum MemoryFormula {
     static func channelListBytesMax(_ channels: borrowing ChannelTable) -> Int {
         3 * (channels.nameBytes + channels.count * 128) + channels.count * 8
     }
+
+    /// The body of a page of history: its lines, and around them a cursor for each and for the whole.
+    static func historyBodyBytesMax(_ page: HistoryPage) -> Int {
+        page.byteCount + page.seqs.count * (page.hasUnnumbered ? Cursor.byteCountMax + 3 : 0) + 512
+    }
+
+    /// A page of history, while it is made and copied into an answer.
+    static func historyBytesMax(_ page: HistoryPage) -> Int { 3 * historyBodyBytesMax(page) + page.seqs.count * 16 }
 
     /// A group of subscribers that want the same, but for its members.
     static func groupBytes(_ group: SubscriberGroup) -> Int {

@@ -15,6 +15,8 @@ struct Metrics {
     /// Readers that passed a limit, and `$gap`s said.
     var laggards = LagCounts()
     var gaps: UInt64 = 0
+    /// Bytes of the history that were queued for readers.
+    var replayedBytes: UInt64 = 0
     var shed: UInt64 = 0
     /// Streams ended, by reason and transport.
     private(set) var closes: InlineArray<104, UInt64> = InlineArray(repeating: 0)
@@ -151,6 +153,17 @@ extension Engine {
         return text.bytes
     }
 
+    private func appendHistory(_ text: inout MetricsText) {
+        text.gauge(
+            "fanout_history_bytes", UInt64(hub.window.bytesHeld(delivery.log.segments)), "Memory of events held.")
+        text.gauge("fanout_history_events", hub.window.eventCount, "Events held.")
+        text.gauge("fanout_history_first_seq", hub.oldestHeld, "The oldest event held, or the next one.")
+        text.gauge("fanout_replaying_subscribers", UInt64(hub.replayingCount), "Readers that are sent what is held.")
+        text.counter("fanout_replayed_bytes_total", metrics.replayedBytes, "Bytes of the history queued for readers.")
+        text.counter(
+            "fanout_replay_pages_total", hub.pages.made, "Pages of the history encoded for those who come back.")
+    }
+
     private func appendMemory(_ text: inout MetricsText) {
         let held = memoryHeld
         text.family("fanout_memory_bytes", "gauge", "Memory of everything that varies, by what it is for.")
@@ -187,6 +200,7 @@ extension Engine {
         text.counter(
             "fanout_stale_completions_total", stats.staleCompletions, "Results for sockets that were gone, dropped.")
         text.gauge("fanout_pinned_bytes", UInt64(delivery.log.segments.bytesHeld), "Bytes of segments in use.")
+        appendHistory(&text)
         appendMemory(&text)
         text.gauge("fanout_input_buffers", UInt64(inputs.inUse), "Connections with input that is not whole.")
         text.gauge("fanout_uptime_seconds", (loop.now - startedAt) / 1000, "Seconds since the start.")

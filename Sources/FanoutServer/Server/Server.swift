@@ -46,6 +46,9 @@ public final class Server {
         guard configuration.memoryMax.map(ValueSyntax.memoryRange.contains) ?? true else {
             throw StartError("the memory budget is \(ValueSyntax.memoryAdvice)", exitCode: .configuration)
         }
+        guard configuration.historyBytes.map(ValueSyntax.isHistorySize) ?? true else {
+            throw StartError("what is held of the past is \(ValueSyntax.historyAdvice)", exitCode: .configuration)
+        }
         let http = try Self.address(configuration.listen, flag: "--listen", configuration)
         let jsonl = try configuration.jsonl.map { text throws(StartError) in
             try Self.address(text, flag: "--jsonl", configuration)

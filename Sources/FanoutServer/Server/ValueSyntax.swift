@@ -49,6 +49,14 @@ package enum ValueSyntax {
     /// What to say of a text that is no memory budget.
     package static let memoryAdvice = "a number of bytes such as 268435456, 256M or 2G, 16M at least"
 
+    /// Whether a number of bytes is one that may be held of the past: none, or a megabyte and more.
+    package static func isHistorySize(_ bytes: Int) -> Bool { bytes == 0 || historyRange.contains(bytes) }
+
+    private static let historyRange = MemoryFormula.historyLeast...(1 << 40)
+
+    /// What to say of a text that is no such number.
+    package static let historyAdvice = "a number of bytes such as 67108864, 64M or 1G, 1M at least, or 0 for none"
+
     /// What to say of a text that is not a pattern.
     package static let patternAdvice =
         "a channel pattern has parts of letters, digits and . _ ~ - joined by /; a part may be *, the last one **"

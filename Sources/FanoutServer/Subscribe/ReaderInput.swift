@@ -47,7 +47,7 @@ extension Engine {
             // What it has missed so far belongs to the old subscription, and is said before the new `$hello`.
             if delivery.connections[slot].flags.contains(.skipping) { endSkipping(slot) }
             hub.detach(slot)
-            startStream(slot, subscription)
+            startStream(slot, subscription, opening(subscription))
         } catch {
             log.info("a $subscribe was refused: \(error.code): \(error.message)")
             bye(slot, .policy, why: error.code)

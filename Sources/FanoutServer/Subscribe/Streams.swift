@@ -16,80 +16,104 @@ extension Engine {
         var dropped: UInt64?
     }
 
+    /// How a stream begins.
+    struct Opening: Equatable {
+        /// The place that was asked for, where it is one; nil for the present.
+        var asked: Cursor?
+        /// Where it goes on: behind this number, with what is held. nil: with the next event.
+        var replayAfter: UInt64?
+        var missing: Missing?
+    }
+
     /// Starts a stream on a connection whose transport is set, behind what is queued for it already and, `afterHead`,
     /// what lies in `scratch`.
     ///
     /// What `$hello` says, what the `$gap` covers and the registration are one step: no event is lost in between and
     /// none comes twice.
-    func startStream(_ slot: UInt32, _ subscription: Subscription, afterHead: Bool = false) {
+    /// - Parameter opening: what `opening` says of the subscription.
+    func startStream(_ slot: UInt32, _ subscription: Subscription, _ opening: Opening, afterHead: Bool = false) {
         let connection = delivery.connections.records + Int(slot)
         let common = hub.rules.common(to: subscription.patterns)
-        let start = subscription.start ?? common.start
-        let missing = missing(start, subscription)
         connection.pointee.phase = .subscriber
         if subscription.control ?? common.control {
             connection.pointee.flags.remove(.controlOff)
         } else {
             connection.pointee.flags.insert(.controlOff)
         }
-        hub.attach(slot, subscription)
+        if subscription.failsOnGap {
+            connection.pointee.flags.insert(.failsOnGap)
+        } else {
+            connection.pointee.flags.remove(.failsOnGap)
+        }
+        let isRefused = opening.missing != nil && subscription.failsOnGap
+        hub.attach(slot, subscription, replayingAfter: isRefused ? nil : opening.replayAfter)
         updateKernelPatience(slot)
         if !afterHead { scratch.removeAll(keepingCapacity: true) }
         if !connection.pointee.flags.contains(.controlOff) {
-            appendOpening(slot, start, missing, saysGap: !subscription.failsOnGap)
+            appendOpening(slot, opening, saysGap: !subscription.failsOnGap)
         }
         sayScratch(slot)
-        if missing != nil, subscription.failsOnGap { return bye(slot, .cursorGone, last: place(start)) }
-        if missing != nil { metrics.gaps &+= 1 }
-        if hub.hasEnded(subscription.patterns) { return bye(slot, .ended) }
+        if isRefused { return bye(slot, .cursorGone, last: opening.asked) }
+        if opening.missing != nil { metrics.gaps &+= 1 }
+        if opening.replayAfter == nil, hub.hasEnded(subscription.patterns) { return bye(slot, .ended) }
+        if connection.pointee.ring.isEmpty { replaySent(slot) }
         scheduleKeepAlive(slot)
     }
 
-    /// The cursor that a start stands for; nil where it is none of ours, or the present.
-    private func place(_ start: Subscription.Start) -> Cursor? {
-        switch start {
-        case .after(let cursor): cursor
-        case .start: Cursor(epoch: hub.epoch, seq: 0)
-        case .now, .unknown: nil
-        }
-    }
-
-    private func appendOpening(_ slot: UInt32, _ start: Subscription.Start, _ missing: Missing?, saysGap: Bool) {
+    private func appendOpening(_ slot: UInt32, _ opening: Opening, saysGap: Bool) {
         let format = delivery.connections[slot].transport.format
         let discriminator = hub.discriminator(of: slot)
-        guard let missing else {
+        guard opening.missing != nil || opening.replayAfter != nil else {
             return openingTexts.appendHello(
                 format, head: hub.headCursor, heartbeatSeconds: configuration.heartbeatSeconds,
                 discriminator: discriminator, to: &scratch)
         }
-        // A reader that is cut between `$hello` and `$gap` comes back to where it was, so that the gap is said again.
-        let helloID = place(start) ?? hub.headCursor
+        // A reader that is cut before it has more than `$hello` comes back to where it was, and everything is said
+        // again. One whose place means nothing here keeps it.
         ControlRecord.hello(
             epoch: hub.epoch, seq: hub.head, server: Self.serverName, heartbeatSeconds: configuration.heartbeatSeconds
-        ).append(to: &scratch, format: format, discriminator: discriminator.span, eventID: helloID)
-        guard saysGap else { return }
+        ).append(to: &scratch, format: format, discriminator: discriminator.span, eventID: opening.asked)
+        guard let missing = opening.missing, saysGap else { return }
+        let after = missing.to ?? opening.replayAfter ?? hub.head
         ControlRecord.gap(
             why: missing.why, epoch: hub.epoch, from: missing.from, to: missing.to, dropped: missing.dropped
-        ).append(to: &scratch, format: format, discriminator: discriminator.span, eventID: hub.headCursor)
+        ).append(
+            to: &scratch, format: format, discriminator: discriminator.span,
+            eventID: Cursor(epoch: hub.epoch, seq: after))
     }
 
-    /// What a stream that begins at `start` cannot have. Nothing is held of the past yet, so everything after a place
-    /// is missing, unless none of it was for this reader.
-    func missing(_ start: Subscription.Start, _ subscription: Subscription) -> Missing? {
-        let after: UInt64
-        switch start {
-        case .now: return nil
-        case .unknown: return Missing(why: .unknownEpoch)
-        case .start: after = 0
+    /// Where a subscription begins, and what it cannot have.
+    func opening(_ subscription: Subscription) -> Opening {
+        let patterns = subscription.patterns
+        let oldest = hub.oldestHeld
+        var opening = Opening()
+        switch subscription.start ?? (hub.rules.allStartNow ? .now : hub.rules.common(to: patterns).start) {
+        case .now: return opening
+        case .unknown: opening.missing = Missing(why: .unknownEpoch)
+        case .start: opening.asked = Cursor(epoch: hub.epoch, seq: 0)
         case .after(let cursor):
-            guard cursor.epoch == hub.epoch else { return Missing(why: .unknownEpoch) }
-            guard cursor.seq <= hub.head else { return Missing(why: .ahead) }
-            after = cursor.seq
+            opening.asked = cursor
+            if cursor.epoch != hub.epoch {
+                opening.missing = Missing(why: .unknownEpoch)
+            } else if cursor.seq > hub.head {
+                opening.missing = Missing(why: .ahead)
+            }
         }
-        let newest = hub.newest(for: subscription)
-        guard newest > after || isPlanted("resumeWithItsOwnPlace") && newest == after else { return nil }
-        return Missing(
-            why: .pruned, from: after + 1, to: hub.head, dropped: subscription.isEverything ? hub.head - after : nil)
+        var place = oldest - 1
+        if opening.missing == nil, let asked = opening.asked?.seq {
+            let pruned = hub.newestPruned(for: patterns)
+            if pruned > asked {
+                opening.missing = Missing(
+                    why: .pruned, from: asked + 1, to: pruned,
+                    dropped: subscription.isEverything ? pruned - asked : nil)
+            }
+            place = max(place, asked)
+        }
+        let newest = hub.newest(for: patterns)
+        if newest > place || isPlanted("resumeWithItsOwnPlace") && newest == place, place < hub.head {
+            opening.replayAfter = isPlanted("resumeWithItsOwnPlace") && place >= oldest ? place - 1 : place
+        }
+        return opening
     }
 
     // MARK: Keep-alives

@@ -15,7 +15,8 @@ extension Engine {
             return respond(slot, status: error.status, body: body, keepAlive: head.keepAlive, fields: fields)
         }
         do throws(HTTPFault) {
-            if subscription.failsOnGap, missing(subscription.start ?? .now, subscription) != nil {
+            let opening = opening(subscription)
+            if subscription.failsOnGap, opening.missing != nil {
                 throw HTTPFault(
                     status: 410, code: "cursor_gone",
                     message: "events after that place are gone, and on_gap=fail asked for an error")
@@ -25,8 +26,10 @@ extension Engine {
                 metrics.shed &+= 1
                 return shed(slot, request, .overload, fields)
             }
-            // 204 is what makes a browser's EventSource stop coming back.
-            if transport == .sse, hub.hasEnded(subscription.patterns) {
+            // 204 is what makes a browser's EventSource stop coming back. Who has missed something is told that first.
+            if transport == .sse, opening.replayAfter == nil, opening.missing == nil,
+                hub.hasEnded(subscription.patterns)
+            {
                 return respondNoContent(slot, keepAlive: head.keepAlive, fields: fields)
             }
             scratch.removeAll(keepingCapacity: true)
@@ -43,7 +46,7 @@ extension Engine {
             }
             metrics.responded(transport == .webSocket ? 101 : 200)
             delivery.connections.change(slot, to: transport)
-            startStream(slot, subscription, afterHead: true)
+            startStream(slot, subscription, opening, afterHead: true)
         } catch {
             respond(slot, keepAlive: head.keepAlive, fault: error, fields: fields)
         }

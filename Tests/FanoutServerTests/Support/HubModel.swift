@@ -22,7 +22,7 @@ final class HubModel {
 
     init(
         _ configure: (inout Configuration) -> Void = { _ in }, slots: Int = 1024,
-        segmentBytes: Int = SegmentStore.segmentBytes
+        segmentBytes: Int = SegmentStore.segmentBytes, historyBytes: Int = 0
     ) throws {
         var loopConfiguration = LoopConfiguration()
         loopConfiguration.backend = .simulated(SimulatedKernel(seed: 1))
@@ -30,7 +30,8 @@ final class HubModel {
         var configuration = Configuration()
         configure(&configuration)
         delivery = Delivery(loop: try EventLoop(loopConfiguration), segmentBytes: segmentBytes)
-        hub = try Hub(delivery: delivery, epoch: SimulatedServer.epoch, configuration: configuration)
+        hub = try Hub(
+            delivery: delivery, epoch: SimulatedServer.epoch, configuration: configuration, historyBytes: historyBytes)
     }
 
     func attach(_ slot: UInt32, _ patterns: [String], types: [String] = [], _ transport: Transport) throws {

@@ -72,7 +72,7 @@ final class SimulatedServer {
             if !engine.turn(wait: false) { isRunning = false }
             let isQuiet =
                 kernel.isQuiet && engine.delivery.queue.count == 0
-                && (engine.deferred.isEmpty || engine.rest.isResting)
+                && (engine.deferred.isEmpty || engine.rest.isResting) && engine.replays.isEmpty
             quietTurns = isQuiet ? quietTurns + 1 : 0
             if quietTurns == 3 { return }
         }
@@ -125,8 +125,11 @@ final class SimulatedServer {
         #expect(delivery.blocks.inUse == 0, sourceLocation: sourceLocation)
         #expect(delivery.queue.count == 0, sourceLocation: sourceLocation)
         #expect(engine.inputs.inUse == 0, sourceLocation: sourceLocation)
-        // Every chain may keep its tail.
-        #expect(delivery.log.segments.bytesHeld <= 4 * 400 * 1024, sourceLocation: sourceLocation)
+        // Every chain may keep its tail, and the history what it may.
+        let held = delivery.log.segments.bytesHeld - engine.hub.window.segmentBytesHeld(delivery.log.segments)
+        #expect(held <= 4 * 400 * 1024, sourceLocation: sourceLocation)
+        #expect(engine.hub.pages.pages.isEmpty && engine.hub.replayingCount == 0, sourceLocation: sourceLocation)
+        #expect(engine.replays.isEmpty, sourceLocation: sourceLocation)
         #expect(engine.hub.groupsInUse == 0, sourceLocation: sourceLocation)
     }
 }

@@ -1,0 +1,149 @@
+/// Readers that come back: the history is sent to them a page at a time, until they are at the head.
+
+import Planted
+import Wire
+
+// ```
+//  startStream --replayingAfter--> replaying --everything queued--> catchingUp --ring empty--> live
+//                                   ^      |                        (a member: gets each event)
+//                                   +------+ ring empty: the next page
+// ```
+extension Engine {
+    /// The ring of a reader with history in it is empty.
+    func replaySent(_ slot: UInt32) {
+        let connection = delivery.connections.records + Int(slot)
+        if !isPlanted("catchingUpForEver") { connection.pointee.flags.remove(.catchingUp) }
+        if connection.pointee.flags.contains(.replaying) { awaitReplay(slot) }
+    }
+
+    private func awaitReplay(_ slot: UInt32) {
+        guard !delivery.connections[slot].flags.contains(.awaitsReplay) else { return }
+        delivery.connections[slot].flags.insert(.awaitsReplay)
+        replays.append(slot)
+    }
+
+    /// A connection is gone, whatever it waited for.
+    func forgetReplay(_ slot: UInt32) {
+        guard delivery.connections[slot].flags.contains(.awaitsReplay) else { return }
+        delivery.connections[slot].flags.remove(.awaitsReplay)
+        replays.removeAll { $0 == slot }
+    }
+
+    /// Gives readers their next pages, first come first served, each once, as far as the turn's share goes.
+    func continueReplays() {
+        if replays.isEmpty { return }
+        var bytes = 0
+        var looked = 0
+        var taken = 0
+        let waiting = replays.count
+        while taken < waiting, bytes < shares.replayBytes, looked < shares.replayLooked {
+            let slot = replays[taken]
+            taken += 1
+            let connection = delivery.connections.records + Int(slot)
+            connection.pointee.flags.remove(.awaitsReplay)
+            // Who has been told something meanwhile comes again when that has gone out.
+            guard connection.pointee.isLive, connection.pointee.flags.contains(.replaying),
+                connection.pointee.ring.isEmpty
+            else { continue }
+            let step = continueReplay(slot)
+            bytes += step.bytes
+            looked += step.looked
+        }
+        replays.removeFirst(taken)
+        metrics.replayedBytes &+= UInt64(bytes)
+    }
+
+    /// Queues what comes next for one reader; makes it a member when that was all.
+    private func continueReplay(_ slot: UInt32) -> (bytes: Int, looked: Int) {
+        let connection = delivery.connections.records + Int(slot)
+        if connection.pointee.replaySeq + 1 < hub.oldestHeld, !skipPruned(slot) { return (0, 0) }
+        let place = connection.pointee.replaySeq
+        // Everything up to here is sent or said to be missing.
+        connection.pointee.sentSeq = place
+        connection.pointee.queuedSeq = place
+        if place >= hub.head {
+            joinLive(slot)
+            return (0, 0)
+        }
+        let step = hub.replayStep(after: place, connection.pointee.transport.format, connection.pointee.group)
+        connection.pointee.replaySeq = step.through
+        connection.pointee.queuedSeq = step.through
+        let isLast = step.through == hub.head
+        if let run = step.run, !(isPlanted("memberBeforeLastPage") && isLast) {
+            delivery.queueHistory(run, events: step.events, through: step.through, for: slot)
+        }
+        if isLast {
+            joinLive(slot)
+        } else if connection.pointee.ring.isEmpty {
+            awaitReplay(slot)
+        }
+        return (Int(step.run?.count ?? 0), step.looked + 1)
+    }
+
+    private func joinLive(_ slot: UInt32) {
+        let patterns = hub.subscriptions[delivery.connections[slot].group].patterns
+        hub.join(slot)
+        if hub.hasEnded(patterns) { bye(slot, .ended) }
+    }
+
+    /// What a reader needs next is not held any more: says so, and goes on with what is. False if its stream ends.
+    private func skipPruned(_ slot: UInt32) -> Bool {
+        let connection = delivery.connections.records + Int(slot)
+        let group = connection.pointee.group
+        let place = connection.pointee.replaySeq
+        let pruned = hub.newestPruned(for: hub.subscriptions[group].patterns)
+        if pruned > place {
+            if connection.pointee.flags.contains(.failsOnGap) {
+                bye(slot, .cursorGone, last: Cursor(epoch: hub.epoch, seq: place))
+                return false
+            }
+            metrics.gaps &+= 1
+            if !connection.pointee.flags.contains(.controlOff) {
+                let discriminator = hub.discriminator(of: slot)
+                scratch.removeAll(keepingCapacity: true)
+                ControlRecord.gap(
+                    why: .pruned, epoch: hub.epoch, from: place + 1, to: pruned,
+                    dropped: hub.subscriptions[group].isEverything ? pruned - place : nil
+                ).append(
+                    to: &scratch, format: connection.pointee.transport.format, discriminator: discriminator.span,
+                    eventID: Cursor(epoch: hub.epoch, seq: pruned))
+                sayScratch(slot)
+            }
+        }
+        connection.pointee.replaySeq = hub.oldestHeld - 1
+        return true
+    }
+
+    /// Judges a reader with history in its ring. How much waits for it was decided here, so that only time in which its
+    /// socket took nothing is held against it; once it is a member also what live events have added. Who wants to skip
+    /// what it cannot take is left alone while it replays: it holds one page. True if it has to be judged again in the
+    /// next turn.
+    func judgeReplaying(_ slot: UInt32) -> Bool {
+        let connection = delivery.connections.records + Int(slot)
+        let limits = hub.subscriptions[connection.pointee.group].limits
+        let isReplaying = connection.pointee.flags.contains(.replaying)
+        if isReplaying, hub.subscriptions[connection.pointee.group].onLag == .gap { return false }
+        let waited = pause.waited(since: connection.pointee.waitingSince, now: loop.now)
+        let isUntried =
+            connection.pointee.flags.intersection([.sending, .queued]) == .queued
+            && waited <= limits.ageMilliseconds + LagDecision.trialMilliseconds
+        var lag = Lag(
+            events: 0, bytes: 0, ageMilliseconds: isUntried ? 0 : waited, stalledMilliseconds: isUntried ? 0 : waited)
+        if !isReplaying {
+            lag.events = max(0, Int(connection.pointee.pendingEvents) - SegmentStore.marksMax)
+            lag.bytes = max(0, Int(connection.pointee.ring.byteCount) - Self.replayStepBytesMax)
+        }
+        switch LagDecision.decide(lag, limits: limits) {
+        case .keep:
+            // Who is given a page in every turn is always about to be tried: nobody rests for that.
+            let isLate = isUntried && waited > limits.ageMilliseconds
+            return isLate || lag.events > limits.events || lag.bytes > limits.bytes
+        case .cut(let reason):
+            cut(slot, reason)
+            return false
+        }
+    }
+
+    /// What one step can give a reader: a segment, or one large event.
+    private static let replayStepBytesMax = 512 << 10
+}
