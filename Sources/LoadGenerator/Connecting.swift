@@ -23,10 +23,12 @@ extension LoadRun {
         layOutRoles()
     }
 
-    /// The openings are made once: a storm is not to wait for text.
-    func prepareOpenings() {
+    /// The openings are made once: a storm is not to wait for text. `place` is a cursor to come back to.
+    func prepareOpenings(from place: String? = nil) {
         openings = plan.readers.map { route, _ in
-            (0..<channels).map { channel in
+            var route = route
+            route.from = place
+            return (0..<channels).map { channel in
                 var bytes: [UInt8] = []
                 let name = plan.channels.isEmpty ? nil : plan.channels[channel]
                 route.dialect.appendOpening(route, channel: name, to: &bytes)
@@ -79,7 +81,7 @@ extension LoadRun {
 
     private func hellosDue(_ route: Route) -> Int {
         // A raw stream begins with a `$hello`, and has another where `$subscribe` replaces the subscription.
-        route.hellos == 0 ? 0 : route.hellos + (plan.channels.isEmpty ? 0 : 1)
+        route.hellos == 0 ? 0 : route.hellos + (plan.channels.isEmpty && plan.behind == 0 ? 0 : 1)
     }
 
     // Edges: what is ready level by level is looked at twice for each wake-up, a twentieth of this process's time.
@@ -126,7 +128,7 @@ extension LoadRun {
         }
     }
 
-    private func unreachable(_ route: Route, _ code: Int32) -> LoadFailure {
+    func unreachable(_ route: Route, _ code: Int32) -> LoadFailure {
         let place = if case .unix(let path) = route.destination { path } else { route.host }
         return LoadFailure(.unavailable, "cannot connect to \(place): \(errorText(code)); is a server there?")
     }
@@ -140,6 +142,7 @@ extension LoadRun {
         if stage == .connecting { readersStanding += 1 }
         if readers[index].role == .awaited || !measures.isMeasuring, readers[index].role != .churning {
             readers[index].isCounted = true
+            if stage == .connecting, plan.behind > 0 { outstanding += pending(index) }
             awaitedByChannel[Int(readers[index].channel)] += 1
         }
     }

@@ -39,6 +39,8 @@ package struct LoadPlan: Sendable {
     package var events = 200
     /// Events before them, for each reader, one at a time.
     package var warm = 40
+    /// Events for each reader before it connects: it comes back to the place before them.
+    package var behind = 0
     /// Size of an event in bytes as published.
     package var bytes = 200
     /// Closed loop: so many at once, when every reader has the last ones.
@@ -80,8 +82,14 @@ package struct LoadPlan: Sendable {
     /// How many channels there are.
     var channelCount: Int { max(1, channels.count) }
     /// The first number, with every publisher, that is measured.
-    var firstMeasured: Int { readerCount == 0 ? 0 : (warm + publishers - 1) / publishers * channelCount }
-    /// Warming events of all publishers.
+    var firstMeasured: Int { readerCount == 0 ? 0 : numbers(behind) + numbers(warm) }
+    /// Numbers of each publisher that give every reader so many events.
+    private func numbers(_ each: Int) -> Int { (each + publishers - 1) / publishers * channelCount }
+    /// Events of all publishers that are there before the first reader.
+    var behindTotal: Int { numbers(behind) * publishers }
+    /// How many of them a publisher gives at once: over HTTP they are one request.
+    var fillBatch: Int { max(1, min(256, (512 << 10) / bytes)) }
+    /// Events of all publishers before what is measured.
     var warmTotal: Int { firstMeasured * publishers }
 
     /// The most of each, with what the limit is for.
@@ -103,5 +111,13 @@ package struct LoadPlan: Sendable {
         try require(readers.count <= Self.addressesMax, "readers go to at most \(Self.addressesMax) addresses")
         try require(stalledShare + crawlingShare <= 1, "the shares of stalled and crawling readers exceed the whole")
         try require(!isStorm || readerCount > 0, "a storm needs readers")
+        guard behind > 0 else { return }
+        try require(
+            publishing?.destination != nil && readerCount > 0,
+            "--behind needs readers, and an address to publish to before they come")
+        try require(!isStorm && churnPerSecond == 0, "--behind goes with neither --storm nor --churn")
+        try require(
+            readers.allSatisfy { [.jsonl, .jsonlHTTP, .sse, .ws].contains($0.route.dialect) },
+            "--behind needs readers that can ask for a place: jsonl, sse or ws")
     }
 }

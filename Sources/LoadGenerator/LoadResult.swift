@@ -14,6 +14,7 @@ package struct LoadResult: Sendable {
     package var stalled = 0
     package var crawling = 0
     package var churn = 0
+    package var behind = 0
 
     /// Events received in the measured time, by all readers together.
     package var deliveries = 0
@@ -48,6 +49,11 @@ package struct LoadResult: Sendable {
     package var connectsPerSecond: Double?
     /// The server's CPU for each of them, in microseconds.
     package var cpuPerConnect: Double?
+    /// With readers that came back: from the first connection until each of them had all that was published before, the
+    /// server's CPU for each of these deliveries in microseconds, and how much its resident memory grew meanwhile.
+    package var behindSeconds: Double?
+    package var cpuPerReplayed: Double?
+    package var residentGrowthBehind: Int?
     /// This process's own CPU in microseconds.
     package var clientPerDelivery: Double?
 

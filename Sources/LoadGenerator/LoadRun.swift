@@ -10,7 +10,7 @@ import Wire
 package final class LoadRun {
     /// Where a run is.
     enum Stage {
-        case connecting, holding, joining, running, settling, leaving, over
+        case filling, connecting, catchingUp, holding, joining, running, settling, leaving, over
     }
 
     static let bufferBytes = 2 * frameBytesMax
@@ -95,7 +95,8 @@ package final class LoadRun {
         readerCount = plan.readerCount
         event = BenchEvent(bytes: plan.bytes, publishers: publisherCount)
         book = FrameBook(
-            routes: plan.readers.count, publishers: publisherCount, burst: plan.burst, eventBytes: plan.bytes)
+            routes: plan.readers.count, publishers: publisherCount, burst: max(plan.burst, plan.behindTotal),
+            eventBytes: plan.bytes)
         awaitedByChannel = [Int](repeating: 0, count: channels)
         publishedBy = [UInt32](repeating: 0, count: publisherCount)
         let descriptorsMax = raiseDescriptorLimit()
@@ -139,6 +140,7 @@ package final class LoadRun {
     package func run(isInterrupted: () -> Bool) throws(LoadFailure) -> LoadResult {
         progressAt = nanoseconds()
         measures.connectingSince = progressAt
+        if plan.behind > 0 { try beginFilling() }
         let events = UnsafeMutablePointer<epoll_event>.allocate(capacity: 1024)
         defer { events.deallocate() }
         while stage != .over {
@@ -203,9 +205,13 @@ package final class LoadRun {
         try sample(now)
         if let refusal { throw refusal }
         switch stage {
+        case .filling: try fill(now)
         case .connecting:
             try connectSome()
+            sampleComingBack()
             if readersStanding == readerCount { try endConnecting(now) }
+        case .catchingUp:
+            if isCaughtUp() { try beginHolding(now) }
         case .holding:
             if now >= deadline { try endHolding(now) }
             return
@@ -233,6 +239,11 @@ package final class LoadRun {
         measures.connected = ProcessUsage(of: plan.serverPIDs)
         measures.connectSeconds = Double(now - measures.connectingSince) / 1e9
         if plan.isStorm { return beginLeaving(now) }
+        if plan.behind > 0 { return stage = .catchingUp }
+        try beginHolding(now)
+    }
+
+    private func beginHolding(_ now: UInt64) throws(LoadFailure) {
         stage = .holding
         deadline = now + UInt64(plan.holdSeconds) * 1_000_000_000
         measures.holdingSince = now
@@ -317,7 +328,7 @@ package final class LoadRun {
         progressAt = now
         let silence = "nothing for \(plan.patienceSeconds) s"
         let liveBefore = readersLive
-        if stage == .running, outstanding > 0 {
+        if stage == .running || stage == .catchingUp, outstanding > 0 {
             for index in 0..<readerCount where readers[index].isCounted && pending(index) > 0 {
                 drop(index, "\(silence): \(pending(index)) events are missing after \(readers[index].received)")
             }

@@ -13,6 +13,7 @@ extension LoadResult {
         if let connectsPerSecond, let connectSeconds {
             rows.append(("connected in", "\(short(connectSeconds)) s, \(grouped(connectsPerSecond)) a second"))
         }
+        if let behindSeconds { rows.append(("came back", behindText(behindSeconds))) }
         add("server CPU to connect", cpuPerConnect, " µs a reader")
         if let idleCPUPercent { rows.append(("server CPU idle", "\(short(idleCPUPercent)) % of a core")) }
         if let seconds {
@@ -55,6 +56,13 @@ extension LoadResult {
         }
         if let residentPeak { text += ", \(mebibytes(residentPeak)) at most" }
         rows.append(("server memory", text))
+    }
+
+    private func behindText(_ seconds: Double) -> String {
+        var text = "\(grouped(Double(behind))) events behind, all at the head after \(short(seconds)) s"
+        if let cpuPerReplayed { text += "; server CPU \(short(cpuPerReplayed)) µs a delivery" }
+        if let residentGrowthBehind { text += ", memory +\(mebibytes(residentGrowthBehind))" }
+        return text
     }
 
     private var readersText: String {

@@ -33,6 +33,12 @@ struct Measures {
     var bytesAfter = 0
     var publishedMeasured = 0
 
+    // Coming back: from the first connection until every reader had what was published before.
+    var caughtUp = ProcessUsage(of: 0)
+    var behindSeconds = 0.0
+    var behindResidentBytesPeak = 0
+    var behindSampledAt: UInt64 = 0
+
     // Churn.
     var churnDue = 0.0
     var churned = 0

@@ -46,7 +46,7 @@ extension LoadRun {
     }
 
     /// Publishes the next `count` events, publishers in turn.
-    private func publish(_ count: Int, _ now: UInt64) throws(LoadFailure) {
+    func publish(_ count: Int, _ now: UInt64) throws(LoadFailure) {
         guard count > 0 else { return }
         burstTime = now
         let end = published + count

@@ -19,11 +19,13 @@ extension LoadRun {
         result.stalled = (0..<readerCount).count { readers[$0].role == .stalled }
         result.crawling = (0..<readerCount).count { readers[$0].role == .crawling }
         result.churn = plan.churnPerSecond
+        result.behind = plan.behind
         result.faults = faults
         result.gaps = gaps
         result.ends = ends
         result.isInterrupted = measures.isInterrupted
         addConnecting(to: &result)
+        if measures.behindSeconds > 0 { addComingBack(to: &result) }
         if measures.isMeasuring, measures.until > measures.since { addMeasured(to: &result) }
         return result
     }
@@ -47,8 +49,19 @@ extension LoadRun {
         guard isMeasured else { return }
         result.residentConnected =
             measures.idleResidentBytes > 0 ? measures.idleResidentBytes : measures.connected.residentBytes
+        // Where readers come back, connecting and replay are one.
+        guard plan.behind == 0 else { return }
         let cpu = measures.connected.cpuNanoseconds(since: measures.start)
         result.cpuPerConnect = Double(cpu) / 1000 / Double(readerCount)
+    }
+
+    private func addComingBack(to result: inout LoadResult) {
+        result.behindSeconds = measures.behindSeconds
+        guard !plan.serverPIDs.isEmpty else { return }
+        let cpu = Double(measures.caughtUp.cpuNanoseconds(since: measures.start)) / 1000
+        result.cpuPerReplayed = cpu * Double(channels) / Double(readerCount * plan.behindTotal)
+        let peak = max(measures.behindResidentBytesPeak, measures.caughtUp.residentBytes)
+        result.residentGrowthBehind = max(0, peak - measures.start.residentBytes)
     }
 
     private func addMeasured(to result: inout LoadResult) {
@@ -104,7 +117,9 @@ extension LoadRun {
         measures.shownDeliveries = deliveries
         let at = (now - measures.connectingSince) / 1_000_000_000
         switch stage {
+        case .filling: writeError("\(at) s: \(published) events before the readers come")
         case .connecting: writeError("\(at) s: \(readersStanding) of \(readerCount) readers are connected")
+        case .catchingUp: writeError("\(at) s: \(outstanding) deliveries until all readers are at the head")
         case .holding: writeError("\(at) s: \(readersLive) readers, idle")
         case .running where measures.isMeasuring:
             var line = "\(at) s: \(published - firstMeasured * publisherCount) events, \(Int(each)) deliveries/s"

@@ -14,10 +14,14 @@ package struct Route: Equatable, Sendable {
     package var path: String
     /// How many `$hello` a raw JSONL stream begins with: none for a server that is not fanout.
     package var hellos: Int
+    /// The place that a reader comes back to, a cursor; nil begins with what is published next.
+    package var from: String?
 
     /// The request target for a channel; nil leaves the choice to the server.
     package func target(channel: String?) -> String {
-        Route.target(path, channel: channel)
+        let target = Route.target(path, channel: channel)
+        guard let from else { return target }
+        return target + (target.contains("?") ? "&" : "?") + "from=" + from
     }
 
     static func target(_ path: String, channel: String?) -> String {

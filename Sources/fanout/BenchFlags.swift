@@ -129,6 +129,13 @@ extension Bench {
         ) { options, text throws(FlagValueFault) in
             options.plan.warm = try FlagValue.integer(text, 0...100_000)
         },
+        .value(
+            "behind", "N", in: "Load", default: "0",
+            "Readers come back: N events for each are published before the first one connects, and all ask for the "
+                + "place before them. Says how long until all are at the head; what else is measured follows."
+        ) { options, text throws(FlagValueFault) in
+            options.plan.behind = try FlagValue.integer(text, 0...10_000_000)
+        },
         .value("bytes", "N", in: "Load", default: "200", "Size of an event as it is published.") {
             options, text throws(FlagValueFault) in
             options.plan.bytes = try FlagValue.integer(text, 64...262_144)

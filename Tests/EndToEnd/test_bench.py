@@ -155,6 +155,33 @@ def test_a_storm_and_a_hold_measure_connecting_and_idling(server):
     assert code == 0 and 0 <= result["idle_cpu_percent"] < 50
 
 
+@pytest.mark.parametrize("load", ["--transport mixed", "--channels 5 --publishers 3", "--publish http"], ids=str)
+def test_readers_that_come_back_get_what_was_published_before_them(server, load):
+    """All of it, then what is measured as ever; on a server that has had other events before."""
+    server.publish_batch(["{}"] * 10)
+    arguments = load.replace("http", server.url).split()
+    if "--publish" not in load.split():
+        arguments += ["--publish", server.url if "channels" in load else f"unix:{server.ingest_socket}"]
+    urls = [each for name in ("sse", "ws", "jsonl", "unix") for each in ("--url", places(server)[name])]
+    where = urls if "mixed" in load else [server.url]
+    code, result, said = bench(
+        *(*where, *arguments, "--behind", 900, "--readers", 60, "--server-pid", server.process.pid),
+        *("--events", 30, "--warm", 6),
+    )
+    assert (code, said, result["faults"], result["behind"]) == (0, "", 0, 900)
+    assert result["behind_seconds"] > 0 and result["behind_cpu_us_per_delivery"] > 0
+    assert result["behind_rss_growth"] >= 0
+    # What was before them is neither measured nor left out.
+    assert result["latency_us"]["max"] > 0 and result["deliveries"] == 30 * 60 // (5 if "channels" in load else 1)
+
+
+def test_who_does_not_get_what_was_published_before_it_is_a_fault(start_server):
+    server = start_server("--history", "0")
+    code, result, said = bench(server.url, "--behind", 100, "--readers", 5, "--events", 5, "--patience", 1)
+    assert (code, result["faults"] >= 5) == (1, True)
+    assert "was told of a gap" in said
+
+
 # Times
 
 
@@ -372,6 +399,8 @@ def test_the_server_that_was_started_ends_when_the_measurement_is_killed(start, 
         (["--mix", "sse"], 64, "needs TRANSPORT=COUNT"),
         (["--readers", "0", "--publish", "none"], 64, "nothing to measure"),
         (["--publish", "stdin", "http://127.0.0.1:1"], 64, "needs a server that is started"),
+        (["--publish", "stdin", "--behind", "9"], 64, "an address to publish to"),
+        (["--storm", "--behind", "9"], 64, "goes with neither"),
         (["--server-pid", "4194300", "http://127.0.0.1:1"], 64, "there is no process"),
     ],
 )

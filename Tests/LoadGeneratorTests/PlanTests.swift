@@ -51,6 +51,24 @@ struct PlanTests {
             $0.readers = []; $0.isStorm = true
         }
         try refused { $0.serverPIDs = [4_194_300] }
+        try refused {
+            $0.behind = 1; $0.publishing = nil
+        }
+        try refused {
+            $0.behind = 1; $0.publishing = .input
+        }
+        try refused {
+            $0.behind = 1; $0.readers = []
+        }
+        try refused {
+            $0.behind = 1; $0.isStorm = true
+        }
+        try refused {
+            $0.behind = 1; $0.churnPerSecond = 1
+        }
+        try refused {
+            $0.behind = 1; $0.readers[0].route.dialect = .redis
+        }
         try refused { $0.readers = Array(repeating: $0.readers[0], count: 300) }
         try refused {
             $0.channels = Array(repeating: "a", count: 1_000_000); $0.bytes = 1_000
@@ -70,5 +88,19 @@ struct PlanTests {
         #expect(plan.warmTotal == 84)
         plan.readers = []
         #expect(plan.warmTotal == 0)
+    }
+
+    @Test("what readers are behind by comes before the warming, and is not measured")
+    func behind() throws {
+        var plan = try plan(100)
+        plan.behind = 1_000
+        plan.warm = 40
+        plan.publishers = 3
+        plan.channels = ["a", "b"]
+        #expect(plan.behindTotal == 334 * 2 * 3)
+        #expect(plan.firstMeasured == 334 * 2 + 28)
+        #expect(try LoadRun(plan).plan.behind == 1_000)
+        plan.bytes = 262_144
+        #expect(plan.fillBatch == 2)
     }
 }

@@ -36,7 +36,7 @@ package enum Dialect: UInt8, CaseIterable, Sendable {
     /// where the server's default is wanted.
     package func appendOpening(_ route: Route, channel: String?, to output: inout [UInt8]) {
         switch self {
-        case .jsonl: JSONLDialect.appendOpening(channel: channel, to: &output)
+        case .jsonl: JSONLDialect.appendOpening(channel: channel, from: route.from, to: &output)
         case .jsonlHTTP: HTTPOpening.append(route, channel: channel, fields: JSONLDialect.requestFields, to: &output)
         case .sse: HTTPOpening.append(route, channel: channel, fields: SSEDialect.requestFields, to: &output)
         case .ws: HTTPOpening.append(route, channel: channel, fields: WebSocketDialect.requestFields, to: &output)

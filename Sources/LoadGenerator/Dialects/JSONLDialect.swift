@@ -5,12 +5,16 @@ import Wire
 enum JSONLDialect {
     static let requestFields = "Accept: application/x-ndjson\r\n"
 
-    /// A raw connection asks for its channel in a line; without one it says nothing.
-    static func appendOpening(channel: String?, to output: inout [UInt8]) {
-        guard let channel else { return }
-        output += Array("{\"$subscribe\":{\"channel\":".utf8)
-        JSONText.appendQuoted(channel, to: &output)
-        output += Array("}}\n".utf8)
+    /// A raw connection asks for its channel and its place in a line; without either it says nothing.
+    static func appendOpening(channel: String?, from place: String?, to output: inout [UInt8]) {
+        guard channel != nil || place != nil else { return }
+        var members: [UInt8] = []
+        for (name, value) in [("channel", channel), ("from", place)] {
+            guard let value else { continue }
+            members += "\(members.isEmpty ? "" : ",")\"\(name)\":".utf8
+            JSONText.appendQuoted(value, to: &members)
+        }
+        output += Array("{\"$subscribe\":{".utf8) + members + Array("}}\n".utf8)
     }
 
     /// The stream stands with the last `$hello` that is due: connecting alone says nothing, because the kernel accepts
