@@ -13,6 +13,9 @@ package struct ResumePlace {
     package private(set) var cursor: Cursor?
     /// The epoch of the events that arrive now.
     private var epoch: Epoch?
+    /// The cursor is the head of a `$hello` to which no place was asked for: the channel may begin its readers earlier,
+    /// which the first event tells.
+    private var isAssumed = false
 
     /// Nothing has arrived yet.
     package init(asked: String?) {
@@ -28,14 +31,17 @@ package struct ResumePlace {
         guard let epoch = Epoch(bytes.span) else { return }
         self.epoch = epoch
         // Only a stream that begins at the head is there already; any other has its replay before it.
-        if cursor == nil, asked == nil || asked == "now" { cursor = Cursor(epoch: epoch, seq: seq) }
+        guard cursor == nil, asked == nil || asked == "now" else { return }
+        cursor = Cursor(epoch: epoch, seq: seq)
+        isAssumed = asked == nil
     }
 
     /// An event arrived.
     package mutating func event(_ line: [UInt8]) {
         guard let epoch, let seq = Self.stampedSeq(line) else { return }
         // Numbers rise. One that does not is a snapshot's, or the producer's own where the server stamps nothing.
-        if let cursor, cursor.epoch == epoch, seq <= cursor.seq { return }
+        if let cursor, !isAssumed, cursor.epoch == epoch, seq <= cursor.seq { return }
+        isAssumed = false
         cursor = Cursor(epoch: epoch, seq: seq)
     }
 

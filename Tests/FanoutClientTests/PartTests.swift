@@ -216,6 +216,17 @@ struct PartTests {
         }
     }
 
+    @Test("where the channel begins its readers with the past, the first event is the place, not the head")
+    func channelsOwnStart() {
+        var place = ResumePlace(asked: nil)
+        place.hello(epoch: "00000000000000aa", seq: 50)
+        place.event(bytes(#"{"seq":1}"#))
+        #expect(place.from == "00000000000000aa-1")
+        place.event(bytes(#"{"seq":2}"#))
+        place.event(bytes(#"{"seq":1}"#))
+        #expect(place.from == "00000000000000aa-2")
+    }
+
     @Test("a replay asked for is asked for again until its first event is there")
     func replay() {
         var place = ResumePlace(asked: "start")
