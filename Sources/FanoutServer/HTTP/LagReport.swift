@@ -60,6 +60,10 @@ extension Engine {
                 standing.milliseconds = now &- delivery.oldestWaiting(slot)
             }
             if connection.pointee.flags.contains(.skipping) { standing.events += UInt64(connection.pointee.missed) }
+            // How many of the past are for a reader with a filter is not known before it is sent them.
+            if connection.pointee.flags.contains(.replaying), hub.subscriptions[connection.pointee.group].isEverything {
+                standing.events += hub.head - connection.pointee.replaySeq
+            }
             ranking.offer(standing)
         }
         return ranking.furthestFirst
