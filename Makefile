@@ -10,8 +10,9 @@ PYTHON := .build/python/bin/python
 SWIFT_FILES := Package.swift Sources Tests bench examples
 
 .DEFAULT_GOAL := build
-.PHONY: help run build test test-swift simulate planted test-end-to-end test-readers counts bench compare fuzz \
-        fuzz-smoke autobahn install uninstall format lint clean dependencies test-dependencies compare-dependencies
+.PHONY: help run build test test-swift simulate power-cut planted test-end-to-end test-readers counts bench \
+        bench-store compare fuzz fuzz-smoke autobahn install uninstall format lint clean dependencies \
+        test-dependencies compare-dependencies
 
 run: build ## see it live: this host's own events and a page, on http://127.0.0.1:7575/
 	$(BIN)/fanout demo
@@ -35,6 +36,13 @@ simulate: test-dependencies ## the server in the simulation for many seeds, opti
 	FANOUT_SIMULATION_SEEDS=$(SEEDS) swift test -c release -Xswiftc -enable-testing --skip-build \
 	    --scratch-path .build/simulate --filter SimulationTests
 
+LIVES ?= 100
+
+power-cut: test-dependencies ## what power cuts leave of a database, 300 disks of each life, optimised: LIVES=100
+	swift build -c release -Xswiftc -enable-testing --build-tests --scratch-path .build/simulate
+	FANOUT_POWER_CUT_LIVES=$(LIVES) swift test -c release -Xswiftc -enable-testing --skip-build \
+	    --scratch-path .build/simulate --filter EventStoreTests.PowerCutTests
+
 test-end-to-end: test-dependencies build ## the release binary seen from outside, by other people's clients
 	$(PYTHON) -m pytest Tests/EndToEnd
 
@@ -48,6 +56,11 @@ counts: test-dependencies build ## allocations, system calls, instructions, memo
 
 bench: dependencies ## what a delivery costs, against the least program that does the same sends: ten minutes
 	bench/compare --subjects 'fanout|floor' --rows '^(one at a time|bursts): .* 1,000 readers' --rounds 3
+
+bench-store: dependencies ## the database at ten million events, beside what its disk does: 4 GiB in .build/bench
+	swift build -c release --product store-figures
+	mkdir -p .build/bench
+	$(BIN)/store-figures --data .build/bench/store
 
 compare: compare-dependencies ## against the floor, a thread per subscriber, nginx, NATS, Redis, mosquitto; writes bench/RESULTS.md
 	bench/compare --write

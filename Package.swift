@@ -5,8 +5,8 @@ import PackageDescription
 let isPlanted = Context.environment["FANOUT_PLANTED"] == "1"
 
 // Dependencies point one way: CIOUring, CLinux ← Reactor ← FanoutServer ← fanout, with Wire (pure functions over bytes)
-// beside Reactor, and Planted, which is empty in every ordinary build, below both. The libraries come from Debian:
-// liburing-dev and libssl-dev, both linked statically.
+// beside Reactor, EventStore (the database) above Wire, and Planted, which is empty in every ordinary build, below them.
+// The libraries come from Debian: liburing-dev, libssl-dev and libsqlite3-dev, all linked statically.
 let package = Package(
     name: "fanout",
     products: [
@@ -18,10 +18,12 @@ let package = Package(
         .target(name: "CIOUring", linkerSettings: [.linkedLibrary(":liburing.a")]),
         .target(name: "CLinux"),
         .target(name: "CDigest", linkerSettings: [.linkedLibrary(":libcrypto.a")]),
+        .target(name: "CSQLite", linkerSettings: [.linkedLibrary(":libsqlite3.a"), .linkedLibrary("m")]),
         .target(name: "CVector"),
         .target(name: "CWebPage", exclude: ["page.html", "page.css", "page.js", "fanout.js"]),
         .target(name: "Planted", swiftSettings: isPlanted ? [.define("PLANTED")] : []),
         .target(name: "Wire", dependencies: ["CDigest", "CVector", "Planted"]),
+        .target(name: "EventStore", dependencies: ["CSQLite", "CLinux", "Planted", "Wire"]),
         .target(name: "Reactor", dependencies: ["CIOUring", "CLinux", "Planted"]),
         .target(
             name: "FanoutServer", dependencies: ["Reactor", "Wire", "CLinux", "CWebPage", "Planted"],
@@ -35,6 +37,7 @@ let package = Package(
             name: "fanout",
             dependencies: [
                 "FanoutServer", "FanoutClient", "HostEvents", "LoadGenerator", "LoadReport", "ClientSockets", "CLinux",
+                "Wire",
             ]),
         .executableTarget(
             name: "echo-server", dependencies: ["Reactor", "Wire"], path: "examples/echo", exclude: ["README.md"]),
@@ -42,14 +45,19 @@ let package = Package(
         .executableTarget(name: "fanout-readers", dependencies: ["ClientSockets", "CLinux"], path: "bench/Readers"),
         .executableTarget(
             name: "thread-per-subscriber", dependencies: ["Wire"], path: "bench/ThreadPerSubscriber"),
+        .executableTarget(name: "store-figures", dependencies: ["EventStore", "CLinux", "Wire"], path: "bench/Store"),
         .testTarget(name: "WireTests", dependencies: ["Wire"]),
+        .target(name: "CTestDisk", dependencies: ["CSQLite"], path: "Tests/CTestDisk"),
+        .testTarget(name: "EventStoreTests", dependencies: ["EventStore", "CTestDisk", "CSQLite", "Reactor", "Wire"]),
         .testTarget(name: "ReactorTests", dependencies: ["Reactor", "CIOUring", "CLinux"]),
-        .testTarget(name: "FanoutServerTests", dependencies: ["FanoutServer", "Reactor", "Wire"]),
+        .testTarget(
+            name: "FanoutServerTests", dependencies: ["FanoutServer", "Reactor", "Wire"]),
         .testTarget(name: "FanoutClientTests", dependencies: ["FanoutClient", "Wire"]),
         .testTarget(name: "LoadReportTests", dependencies: ["LoadReport", "Wire"]),
         .testTarget(name: "LoadGeneratorTests", dependencies: ["LoadGenerator", "ClientSockets", "Wire"]),
         .testTarget(name: "CommandTests", dependencies: ["fanout", "HostEvents", "FanoutServer"]),
-        .testTarget(name: "SimulationTests", dependencies: ["FanoutServer", "Reactor", "Wire"]),
+        .testTarget(
+            name: "SimulationTests", dependencies: ["FanoutServer", "Reactor", "Wire"]),
         .testTarget(name: "TidyTests"),
     ],
     swiftLanguageModes: [.v6]
@@ -57,8 +65,8 @@ let package = Package(
 
 if isPlanted {
     let kept: Set = [
-        "CIOUring", "CLinux", "CDigest", "CVector", "CWebPage", "Planted", "Wire", "Reactor", "FanoutServer",
-        "SimulationTests",
+        "CIOUring", "CLinux", "CDigest", "CSQLite", "CVector", "CWebPage", "Planted", "Wire", "EventStore", "Reactor",
+        "FanoutServer", "CTestDisk", "SimulationTests",
     ]
     package.targets.removeAll { !kept.contains($0.name) }
     package.products = []

@@ -16,6 +16,12 @@ int64_t linux_accept_waiting(int listener) {
     return accepted;
 }
 
+int linux_wait_event(int descriptor, uint64_t nanoseconds) {
+    struct pollfd waiting = {.fd = descriptor, .events = POLLIN};
+    struct timespec time = {.tv_sec = nanoseconds / 1000000000, .tv_nsec = nanoseconds % 1000000000};
+    return (int)linux_outcome(ppoll(&waiting, 1, &time, NULL));
+}
+
 int linux_peer_process(int socket, pid_t *process, uid_t *user) {
     struct ucred credentials;
     socklen_t length = sizeof credentials;

@@ -96,6 +96,52 @@
         /// A refused batch is published up to its fault.
         case refusedBatchHalfPublished
 
+        // Repetitions and conditions
+        /// What repeats a key is published again.
+        case duplicatePublishedAgain
+        /// The key of a publication that is refused is remembered.
+        case refusedKeyRemembered
+        /// What a publisher expects to be the newest event is not looked at.
+        case expectLastIgnored
+        /// A producer may leave numbers out.
+        case producerGapIgnored
+        /// That a channel has ended is asked before whether something is a repetition.
+        case endedBeforeDuplicate
+
+        // The database
+        /// An answer that waits for a commit does not wait.
+        case ackBeforeCommit
+        /// An answer that waits for the disk waits for the commit only.
+        case ackBeforeSync
+        /// A transaction that somebody wants on the disk is not synced.
+        case commitTakenForSync
+        /// What was committed is not synced for somebody who repeats it and wants that.
+        case repetitionNotSynced
+        /// A key is not stored with its event.
+        case keyNotStored
+        /// A refusal leaves before the answers that wait for the database.
+        case answerOvertakes
+        /// Events that are held back until the disk has them are shown at once.
+        case heldShownAtOnce
+        /// What the database does not have yet goes from memory.
+        case windowDropsUnstored
+        /// A kind that was stored as it is spelt is compared as if it had no escapes.
+        case storedKindTakenAsWritten
+        /// What retention has removed from the database is not noted.
+        case removalForgotten
+        /// What retention has removed is not noted in the database.
+        case removalNotStored
+        /// After an unclean end the numbering goes on.
+        case epochKeptAfterUncleanEnd
+        /// After an unclean end numbers begin behind what was stored, not behind what may have been used.
+        case numbersUsedAgain
+        /// Who saw what was lost is not told.
+        case lostTailUnsaid
+        /// What waits while the disk is full is dropped.
+        case droppedWhenFull
+        /// The database is closed before all that it was given is stored.
+        case closedBeforeAllIsStored
+
         // Requests and frames: what comes from outside
         /// An origin that ends like one of ours is ours.
         case originBySuffix

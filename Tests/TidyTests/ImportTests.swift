@@ -31,6 +31,14 @@ struct ImportTests {
         #expect(strays("Reactor", allowed: ["CIOUring", "CLinux", "Glibc", "Planted", "Synchronization"]) == [])
     }
 
+    @Test("the database knows nothing of connections, and only it knows SQLite")
+    func eventStore() {
+        let allowed: Set = ["CLinux", "CSQLite", "Glibc", "Planted", "Synchronization", "Wire"]
+        #expect(strays("EventStore", allowed: allowed) == [])
+        let others = sources.filter { $0.module != "EventStore" && $0.imports.contains("CSQLite") }
+        #expect(others.map(\.path) == [])
+    }
+
     @Test("the report is a function of bytes")
     func loadReport() {
         #expect(strays("LoadReport", allowed: ["Wire", "Glibc"]) == [])

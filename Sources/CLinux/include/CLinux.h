@@ -9,6 +9,7 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include "MemoryFile.h"
 #include "LinuxSockets.h"
 #include "CommandLine.h"
 #include "Prefetch.h"

@@ -179,6 +179,9 @@ static inline int linux_event_descriptor(void) {
 static inline int64_t linux_write_event(int descriptor, const uint64_t *increment) {
     return linux_outcome(write(descriptor, increment, sizeof *increment));
 }
+// Waits until an event descriptor can be read, at most so many nanoseconds (ppoll(2)): 1 when it can, 0 when it cannot,
+// -errno when a signal came first or the kernel refuses.
+int linux_wait_event(int descriptor, uint64_t nanoseconds);
 static inline int linux_signal_descriptor(int existing, const sigset_t *signals) {
     return (int)linux_outcome(signalfd(existing, signals, SFD_CLOEXEC | SFD_NONBLOCK));
 }
