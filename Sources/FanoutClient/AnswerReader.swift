@@ -5,7 +5,7 @@ struct AnswerReader {
     /// The longest body of an answer. An ack has about a hundred bytes.
     private static let answerBytesMax = 65_536
 
-    private let isHTTP: Bool
+    let isHTTP: Bool
     private var lines = LineBuffer()
     private var bytes: [UInt8] = []
     /// The response whose body is arriving, and what has arrived of it.
@@ -34,10 +34,11 @@ struct AnswerReader {
         while let line = try lines.next() {
             if line.isEmpty { continue }
             guard line.starts(with: #"{"error":"#.utf8), let (code, message) = ServerError.parse(line) else {
-                return EventEmitter.Answer(line: line, fault: nil)
+                return EventEmitter.Answer(line: line, fault: nil, retryAfterSeconds: nil)
             }
             return EventEmitter.Answer(
-                line: line, fault: ClientError(.refused(code: code, status: nil), "\(code): \(message)"))
+                line: line, fault: ClientError(.refused(code: code, status: nil), "\(code): \(message)"),
+                retryAfterSeconds: nil)
         }
         return nil
     }
@@ -62,10 +63,13 @@ struct AnswerReader {
             }
             current = nil
             while let last = text.last, last == 0x0A || last == 0x0D { text.removeLast() }
-            if (200..<300).contains(head.status) { return EventEmitter.Answer(line: text, fault: nil) }
+            if (200..<300).contains(head.status) {
+                return EventEmitter.Answer(line: text, fault: nil, retryAfterSeconds: nil)
+            }
             return EventEmitter.Answer(
                 line: text,
-                fault: ServerError.refusal(status: head.status, body: text, by: endpoint.description))
+                fault: ServerError.refusal(status: head.status, body: text, by: endpoint.description),
+                retryAfterSeconds: head.retryAfterSeconds)
         }
     }
 }

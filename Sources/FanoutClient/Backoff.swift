@@ -15,16 +15,20 @@ public struct Backoff: Sendable {
     public static let askedExactlyMax = 3
 
     private var attempts = 0
+    /// The longest wait of its own accord, in milliseconds.
+    private let ceilingMilliseconds: Int
 
-    /// No attempt has failed yet.
-    public init() {}
+    /// No attempt has failed yet. Who cannot wait long asks for a lower ceiling, 100 ms at least.
+    public init(ceilingMilliseconds: Int = delayMillisecondsMax) {
+        self.ceilingMilliseconds = max(Self.delayMillisecondsMin, ceilingMilliseconds)
+    }
 
     /// The next wait in milliseconds. `asked` is what the server's `$bye` said (`retry_ms`), which it has jittered
     /// itself.
     public mutating func next(
         asked: Int? = nil, using generator: inout some RandomNumberGenerator
     ) -> Int {
-        let ceiling = min(Self.delayMillisecondsMax, 200 << min(attempts, 16))
+        let ceiling = min(ceilingMilliseconds, 200 << min(attempts, 16))
         attempts += 1
         let own = Int.random(in: Self.delayMillisecondsMin...ceiling, using: &generator)
         guard let asked else { return own }

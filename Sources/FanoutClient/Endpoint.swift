@@ -65,6 +65,11 @@ public struct HTTPAddress: Sendable, Equatable, CustomStringConvertible {
     /// The URL without its query.
     public var description: String { "http://\(authority)\(path)" }
 
+    /// The value of the last pair of this name in the URL's query, as it was written.
+    package func queryValue(_ name: String) -> String? {
+        query.last { $0.hasPrefix(name + "=") }.map { String($0.dropFirst(name.count + 1)) }
+    }
+
     /// The request target: the path, the URL's own query without the names that `replaced` has, and `pairs`.
     package func target(adding pairs: [(name: String, value: String)], replaced: [String]) -> String {
         let kept = query.filter { pair in !replaced.contains(String(pair.prefix { $0 != "=" })) }

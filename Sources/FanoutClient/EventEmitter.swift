@@ -42,6 +42,8 @@ public struct EventEmitter: ~Copyable {
         public let line: [UInt8]
         /// The error, nil where the event was taken.
         public let fault: ClientError?
+        /// How long the server asks to wait with the next attempt (`Retry-After`), nil where it does not.
+        public let retryAfterSeconds: Int?
     }
 
     /// The most events that may wait for their answers: past it `hasRoom` is false.
@@ -56,10 +58,13 @@ public struct EventEmitter: ~Copyable {
     private var output: [UInt8] = []
     private var sent = 0
     /// True exactly when the server has closed the connection; its last answers may still be here.
-    private var isEnded = false
+    private(set) var isEnded = false
 
     /// How many events have no answer yet.
     public private(set) var outstanding = 0
+    /// How many bytes were queued on this connection, and how many of them the kernel has taken.
+    private(set) var queuedBytes: UInt64 = 0
+    private(set) var writtenBytes: UInt64 = 0
 
     /// Connects.
     /// - Throws: `unreachable` or `timedOut`.
@@ -67,8 +72,27 @@ public struct EventEmitter: ~Copyable {
         self.endpoint = endpoint
         self.options = options
         if case .http = endpoint { answers = AnswerReader(isHTTP: true) } else { answers = AnswerReader(isHTTP: false) }
-        try stream.connect(to: endpoint, deadline: Clock.deadline(after: options.connectMilliseconds))
+        try connect(until: Clock.deadline(after: options.connectMilliseconds))
+    }
+
+    /// Connects anew and forgets what was not answered on the last connection.
+    /// - Throws: `unreachable` or `timedOut`; then it has to be called again before anything else.
+    mutating func reconnect(until deadline: UInt64) throws(ClientError) {
+        stream.close()
+        answers = AnswerReader(isHTTP: answers.isHTTP)
+        output.removeAll(keepingCapacity: true)
+        sent = 0
+        outstanding = 0
+        isEnded = false
+        try connect(until: deadline)
+    }
+
+    private mutating func connect(until deadline: UInt64) throws(ClientError) {
+        queuedBytes = 0
+        writtenBytes = 0
+        try stream.connect(to: endpoint, deadline: deadline)
         if case .unix = endpoint, options.level != Level.none { output += "{\"$ack\":true}\n".utf8 }
+        queuedBytes = UInt64(output.count)
     }
 
     /// Publishes one event and waits for its answer; nil where none is waited for (`Level.none`).
@@ -100,15 +124,22 @@ public struct EventEmitter: ~Copyable {
     public mutating func submit(_ event: [UInt8], key: String? = nil) throws(ClientError) {
         let line = try EventText.singleLine(event)
         if let key { try EventText.check(key: key) }
+        enqueue(line, key: key)
+    }
+
+    /// Queues what has been checked already.
+    mutating func enqueue(_ line: [UInt8], key: String?) {
         // What has been sent goes only when most of the buffer is such, as moving the rest costs its length.
         if sent > output.count / 2 {
             output.removeFirst(sent)
             sent = 0
         }
+        let before = output.count
         switch endpoint {
         case .unix: appendLine(line, key: key)
         case .http(let address): appendRequest(line, key: key, address)
         }
+        queuedBytes += UInt64(output.count - before)
         if answersEvents { outstanding += 1 }
     }
 
@@ -127,26 +158,28 @@ public struct EventEmitter: ~Copyable {
     @discardableResult
     public mutating func exchange(alsoReadable other: Int32? = nil, until deadline: UInt64?) throws(ClientError) -> Bool
     {
-        if isIdle, other == nil { return false }
-        if isEnded {
-            throw ClientError(
-                .lost,
-                outstanding > 0
-                    ? "\(endpoint) closed the connection before it answered: whether the event was taken is unknown"
-                    : "\(endpoint) closed the connection")
+        do throws(ClientError) {
+            return try move(alsoReadable: other, until: deadline)
+        } catch {
+            throw outstanding > 0
+                ? ClientError(error.kind, "\(error.message): whether the event was taken is unknown") : error
         }
+    }
+
+    /// As `exchange`, with errors that do not say what becomes of the events.
+    mutating func move(alsoReadable other: Int32?, until deadline: UInt64?) throws(ClientError) -> Bool {
+        if isIdle, other == nil { return false }
+        if isEnded { throw ClientError(.lost, "\(endpoint) closed the connection") }
         let ready = stream.wait(writing: sent < output.count, reading: true, other: other, deadline: deadline)
         if ready.isEmpty {
-            throw ClientError(
-                .timedOut,
-                outstanding > 0
-                    ? "\(endpoint) did not answer: whether the event was taken is unknown"
-                    : "\(endpoint) does not read")
+            throw ClientError(.timedOut, outstanding > 0 ? "\(endpoint) did not answer" : "\(endpoint) does not read")
         }
         if ready.contains(.readable) { try receive() }
         if ready.contains(.writable), !isEnded {
             do throws(ClientError) {
-                sent += try stream.writeSome(output, from: sent)
+                let count = try stream.writeSome(output, from: sent)
+                sent += count
+                writtenBytes += UInt64(count)
             } catch {
                 // The server may have said why before it closed: its answers come first, then the end of the
                 // connection.
@@ -170,7 +203,7 @@ public struct EventEmitter: ~Copyable {
     public static func deadline(after milliseconds: Int) -> UInt64 { Clock.deadline(after: milliseconds) }
 
     /// True exactly when every event gets an answer: HTTP always answers, sockets where it was asked for.
-    private var answersEvents: Bool {
+    var answersEvents: Bool {
         if case .http = endpoint { true } else { options.level != Level.none }
     }
 

@@ -74,8 +74,12 @@ public struct EventSubscription: ~Copyable {
         place = ResumePlace(asked: options.from)
     }
 
-    /// The place to resume from later, as text; nil before the server has named one.
+    /// The place to resume from later, as text: behind everything that `next` has returned. Nil before the server has
+    /// named one, unless the options did.
     public var cursor: String? { place.cursor?.description }
+
+    /// The place to resume from later.
+    package var resumeCursor: Cursor? { place.cursor }
 
     /// Waits for the next event or control record. Nil when the stream has ended for good: after `$bye` 1000, where the
     /// channel has ended, or when the reader of `watchedDescriptor` has gone.
@@ -105,9 +109,26 @@ public struct EventSubscription: ~Copyable {
         }
     }
 
+    /// The next item that has arrived already; nil where `next` would have to wait, or has the end to tell.
+    /// - Throws: as `next`.
+    package mutating func nextHeld() throws(ClientError) -> Item? {
+        guard case .nothing = pending, connection.isOpen else { return nil }
+        do throws(ClientError) {
+            guard let step = try connection.nextHeld() else { return nil }
+            return item(step)
+        } catch {
+            connection.close()
+            return try disconnected(error, asked: nil)
+        }
+    }
+
     private mutating func receive() throws(ClientError) -> Item? {
         if !connection.isOpen { try connection.open(from: place.from) }
-        switch try connection.next() {
+        return item(try connection.next())
+    }
+
+    private mutating func item(_ step: StreamConnection.Step) -> Item? {
+        switch step {
         case .event(let line):
             place.event(line)
             backoff.reset()
@@ -128,8 +149,8 @@ public struct EventSubscription: ~Copyable {
         switch message {
         case .hello(let epoch, let seq, _, _):
             place.hello(epoch: epoch, seq: seq)
-        case .gap(_, let epoch, _, let to, _):
-            place.gap(epoch: epoch, to: to)
+        case .gap(let why, let epoch, _, let to, _):
+            place.gap(why: why, epoch: epoch, to: to)
         case .bye(let code, let why, let last, let retry):
             place.bye(last: last)
             connection.close()

@@ -20,6 +20,8 @@ package struct HTTPClientResponse: Equatable {
     package let closes: Bool
     /// The media type in lower case, without parameters; empty where none is said.
     package let mediaType: String
+    /// How long the server asks to stay away, in seconds; nil where it does not, or names a date.
+    package let retryAfterSeconds: Int?
 
     /// The head at the beginning of `bytes` and its length; nil when it is not complete. Interim responses (1xx) are
     /// heads of their own with an empty body.
@@ -47,7 +49,7 @@ package struct HTTPClientResponse: Equatable {
         let head = HTTPClientResponse(
             status: status, framing: framing,
             closes: fields.saysClose || framing == .untilClose || (minor == 0 && !fields.saysKeepAlive),
-            mediaType: fields.mediaType)
+            mediaType: fields.mediaType, retryAfterSeconds: fields.retryAfter)
         return (head, end - bytes.startIndex)
     }
 
@@ -83,6 +85,7 @@ package struct HTTPClientResponse: Equatable {
         var saysClose = false
         var saysKeepAlive = false
         var mediaType = ""
+        var retryAfter: Int?
 
         mutating func take(_ line: String) throws(ClientError) {
             guard let colon = line.utf8.firstIndex(of: UInt8(ascii: ":")), colon > line.startIndex,
@@ -107,6 +110,9 @@ package struct HTTPClientResponse: Equatable {
                 saysKeepAlive = saysKeepAlive || tokens.contains("keep-alive")
             case "content-type":
                 mediaType = value.prefix { $0 != ";" && !Self.isBlank($0) }.lowercased()
+            case "retry-after":
+                let digits = value.prefix { !Self.isBlank($0) }
+                retryAfter = digits.utf8.allSatisfy { $0 >= 0x30 && $0 <= 0x39 } ? Int(digits) : nil
             default:
                 break
             }

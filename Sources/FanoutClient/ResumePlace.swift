@@ -17,9 +17,10 @@ package struct ResumePlace {
     /// which the first event tells.
     private var isAssumed = false
 
-    /// Nothing has arrived yet.
+    /// Nothing has arrived yet; a cursor that is asked for is the place already.
     package init(asked: String?) {
         self.asked = asked
+        cursor = asked.flatMap { Cursor($0) }
     }
 
     /// The `from` of the next connection.
@@ -30,10 +31,18 @@ package struct ResumePlace {
         let bytes = Array(text.utf8)
         guard let epoch = Epoch(bytes.span) else { return }
         self.epoch = epoch
-        // Only a stream that begins at the head is there already; any other has its replay before it.
-        guard cursor == nil, asked == nil || asked == "now" else { return }
-        cursor = Cursor(epoch: epoch, seq: seq)
-        isAssumed = asked == nil
+        guard cursor == nil else { return }
+        switch asked {
+        case nil, "now":
+            // Only a stream that begins at the head is there already; any other has its replay before it.
+            cursor = Cursor(epoch: epoch, seq: seq)
+            isAssumed = asked == nil
+        case "start":
+            // The same place by a name that says so if this numbering is gone by the time it is asked for again.
+            cursor = Cursor(epoch: epoch, seq: 0)
+        default:
+            break
+        }
     }
 
     /// An event arrived.
@@ -45,15 +54,25 @@ package struct ResumePlace {
         cursor = Cursor(epoch: epoch, seq: seq)
     }
 
-    /// Events up to `to` were missed and the server has said so: they need not be asked for again.
-    package mutating func gap(epoch text: String?, to: UInt64?) {
-        guard let epoch, let to, text == nil || text == epoch.description else { return }
-        cursor = Cursor(epoch: epoch, seq: to)
+    /// Events were missed and the server has said so: those up to `to` need not be asked for again. Where the place
+    /// asked for means nothing to the server (`ahead`, `unknown_epoch`), all that it holds follows. A gap in an earlier
+    /// numbering (`rewound`) leaves the place as it is until the first event of the present one.
+    package mutating func gap(why: String, epoch text: String?, to: UInt64?) {
+        guard let epoch, text == nil || text == epoch.description else { return }
+        if let to {
+            cursor = Cursor(epoch: epoch, seq: to)
+        } else if why == "ahead" || why == "unknown_epoch" {
+            cursor = Cursor(epoch: epoch, seq: 0)
+        } else {
+            return
+        }
+        isAssumed = false
     }
 
     /// The server closes after the event at `last`.
     package mutating func bye(last text: String?) {
-        guard let text, let last = Cursor(text), last.epoch == epoch, last.seq > (cursor?.seq ?? 0) else { return }
+        guard let text, let last = Cursor(text), last.epoch == epoch else { return }
+        if let cursor, cursor.epoch == epoch, last.seq <= cursor.seq { return }
         cursor = last
     }
 

@@ -20,3 +20,17 @@ enum ServerError {
         return ClientError(.refused(code: code, status: status), "\(code): \(message)")
     }
 }
+
+extension ClientError {
+    /// Whether it is an answer after which the same may be asked again, because the server is not able to do it now and
+    /// has not done it: its memory or its disk is full, or it is stopping.
+    package var isRefusalForNow: Bool {
+        guard case .refused(let code, let status) = kind else { return false }
+        return status.map { $0 == 503 } ?? Self.codesForNow.contains(code)
+    }
+
+    /// What sockets, which give no status, answer where HTTP answers 503.
+    private static let codesForNow: Set<String> = [
+        "overload", "shutting_down", "storage_full", "storage_readonly", "too_many_channels",
+    ]
+}

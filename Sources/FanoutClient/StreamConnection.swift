@@ -59,9 +59,7 @@ struct StreamConnection: ~Copyable {
     /// Waits for the next record of the subscription.
     mutating func next() throws(ClientError) -> Step {
         while !isEnded {
-            while let line = try lines.next() {
-                if let step = try take(line) { return step }
-            }
+            if let step = try nextHeld() { return step }
             let deadline = hellosToCome > 0 ? answerDeadline : silenceDeadline()
             switch try read(until: deadline) {
             case .bytes: continue
@@ -74,6 +72,14 @@ struct StreamConnection: ~Copyable {
             }
         }
         return .over
+    }
+
+    /// The next record that has arrived already.
+    mutating func nextHeld() throws(ClientError) -> Step? {
+        while let line = try lines.next() {
+            if let step = try take(line) { return step }
+        }
+        return nil
     }
 
     /// Closes the connection and forgets what it has said.
@@ -96,7 +102,10 @@ struct StreamConnection: ~Copyable {
                 heartbeatSeconds = heartbeat
                 if hellosToCome > 0 { hellosToCome -= 1 }
             }
-            if case .bye = message { return .control(message, line: line) }
+            if case .bye(let code, let why, _, let retry) = message, hellosToCome > 0 {
+                // Its place is that of the subscription that everyone gets: the head, behind what we asked for.
+                return .control(.bye(code: code, why: why, last: nil, retryMilliseconds: retry), line: line)
+            }
             return hellosToCome > 0 ? nil : .control(message, line: line)
         }
         if hellosToCome > 0 {

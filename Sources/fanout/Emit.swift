@@ -25,8 +25,9 @@ package enum Emit {
     /// The flags and the help.
     package static let table = CommandTable<EmitOptions>(
         name: "emit",
-        about: "publishes one event, or with - every line of standard input, and prints the server's answers. An event "
-            + #"is a JSON object, such as {"type":"deploy.started"}."#,
+        about: "publishes one event, or with - every line of standard input, and prints the server's answers. What a "
+            + "break leaves without an answer is sent again, and published once. An event is a JSON object, such as "
+            + #"{"type":"deploy.started"}."#,
         usage: "JSON|- [flags]",
         flags: [
             .value("channel", "NAME", in: "What", default: "events", "The channel to publish to.") {
@@ -38,9 +39,9 @@ package enum Emit {
                 options.emitter.channel = text
             },
             .value(
-                "key", "TEXT", in: "What",
-                "An idempotency key: an event that is sent again with the same key is not published twice. A server "
-                    + "without a database, as those of this version, refuses it."
+                "key", "TEXT", in: "What", default: "a random one for each event",
+                "The idempotency key: an event that is sent again with the same key within 10 minutes is not published "
+                    + "twice. emit itself sends again, until --timeout, what was not answered."
             ) { options, text throws(FlagValueFault) in
                 options.key = try FlagValue.text(text)
             },
@@ -59,7 +60,8 @@ package enum Emit {
             ) { $0.isQuietIfAbsent = $1 },
             .value(
                 "timeout", "MS", in: "Answers", default: "10000 ms, with --quiet-if-absent 250 ms",
-                "How long to wait for the server."
+                "How long to wait for an answer, over restarts of the server too; in a stream, for an answer to any "
+                    + "event. Then the exit code is 69 and whether the events were taken is unknown."
             ) { options, text throws(FlagValueFault) in
                 options.timeoutMilliseconds = try FlagValue.integer(text, 1...3_600_000)
             },
@@ -128,7 +130,7 @@ extension ClientError {
     fileprivate var isAbsence: Bool {
         switch kind {
         case .unreachable, .lost, .timedOut: true
-        case .refused(_, let status): status.map { $0 >= 500 } ?? false
+        case .refused(_, let status): isRefusalForNow || status.map { $0 >= 500 } ?? false
         case .ended, .protocolFault, .invalidInput: false
         }
     }

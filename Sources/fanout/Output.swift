@@ -14,7 +14,15 @@ enum Output {
     /// Writes all the bytes to a descriptor, waiting where it is nonblocking and full.
     static func write(_ bytes: [UInt8], to descriptor: Int32 = STDOUT_FILENO) -> Outcome {
         var done = 0
-        while done < bytes.count {
+        return write(bytes, to: descriptor, done: &done) { false }
+    }
+
+    /// Writes all the bytes; `done` says how many have been, however it ends. A signal may interrupt a wait: then it
+    /// ends early, as `written`, if `stops` says so.
+    static func write(
+        _ bytes: [UInt8], to descriptor: Int32, done: inout Int, unless stops: () -> Bool
+    ) -> Outcome {
+        while done < bytes.count, !stops() {
             let count = bytes.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress! + done, bytes.count - done) }
             if count >= 0 {
                 done += count

@@ -86,6 +86,6 @@ extension ClientError {
 
     /// What sockets, which give no status, answer to a wrong wish rather than a wrong event.
     private static let usageCodes: Set<String> = [
-        "channel_fixed", "level_unavailable", "unknown_parameter", "unsupported",
+        "channel_fixed", "id_conflict", "level_unavailable", "unknown_parameter", "unsupported",
     ]
 }

@@ -11,6 +11,8 @@ package struct TailOptions: Sendable {
     var printsControl = false
     /// How many events to print; nil is all.
     var count: Int?
+    /// Where the place is kept from one run to the next.
+    var resumeFile: String?
 
     package init() {}
 }
@@ -47,6 +49,15 @@ package enum Tail {
                 }
                 options.subscription.from = text
             },
+            .value(
+                "resume", "FILE", in: "What",
+                "Keeps the place in FILE: begins behind the event that was printed last, and lets --from say where "
+                    + "only while there is no FILE. Nothing is lost or repeated, except by kill -9, which may come "
+                    + "between printing and noting it: then what the last read brought, usually one event, is printed "
+                    + "again. Each tail needs a FILE of its own."
+            ) { options, text throws(FlagValueFault) in
+                options.resumeFile = try FlagValue.text(text)
+            },
             .toggle(
                 "control", in: "Output",
                 "Prints $hello, $gap, $bye and $ping too. Otherwise gaps and ends are told on standard error."
@@ -64,11 +75,12 @@ package enum Tail {
         examples: [
             ("fanout tail", "Everything that this user's server on this machine sends."),
             ("fanout tail --channel 'host/*' | jq -c .type", "A part of it, as another program's input."),
+            ("fanout tail --resume builds.place >> builds.log", "Goes on where it was when it was stopped."),
             ("fanout tail http://127.0.0.1:7575 --types deploy.started --once", "Waits for one event, then ends."),
         ],
         exitCodes: [
-            ExitCode.unavailable, ExitCode.inputOutput, ExitCode.protocolFault, ExitCode.configuration,
-            ExitCode.interrupted,
+            ExitCode.data, ExitCode.noInput, ExitCode.unavailable, ExitCode.cannotCreate, ExitCode.inputOutput,
+            ExitCode.protocolFault, ExitCode.configuration, ExitCode.interrupted,
         ])
 
     private static let socket = "events.socket"
@@ -81,54 +93,91 @@ package enum Tail {
         let endpoint = try ServerAddress.resolve(
             table, given, environment: environment, plain: given.plain.first, socket: socket)
         options.subscription.watchedDescriptor = STDOUT_FILENO
-        signal(SIGINT) { _ in _exit(ExitCode.interrupted) }
-        return try follow(endpoint, options)
+        StopSignals.install()
+        // A file that may not grow is an error that says so, not a signal that ends the process.
+        signal(SIGXFSZ, SIG_IGN)
+        let file = try resumeFile(&options, endpoint)
+        return try follow(endpoint, options, TailOutput(keepingPlaceIn: file))
     }
 
-    private static func follow(_ endpoint: Endpoint, _ options: TailOptions) throws(CommandFault) -> Int32 {
+    /// Opens the resume file, if one is asked for, and begins at the place in it.
+    private static func resumeFile(
+        _ options: inout TailOptions, _ endpoint: Endpoint
+    ) throws(CommandFault) -> ResumeFile? {
+        guard let path = options.resumeFile else { return nil }
+        do throws(ResumeFileFault) {
+            let file = try ResumeFile(path)
+            if let place = file.place {
+                options.subscription.from = place.description
+            } else if options.subscription.from == nil {
+                // By name, so that the place is known from the first moment: a channel may begin its readers elsewhere.
+                options.subscription.from = placeInURL(endpoint) ?? "now"
+            }
+            return file
+        } catch {
+            throw CommandFault(error.message, exitCode: error.exitCode)
+        }
+    }
+
+    private static func placeInURL(_ endpoint: Endpoint) -> String? {
+        guard case .http(let address) = endpoint else { return nil }
+        return address.queryValue("from") ?? address.queryValue("last_event_id")
+    }
+
+    private static func follow(
+        _ endpoint: Endpoint, _ options: TailOptions, _ output: consuming TailOutput
+    ) throws(CommandFault) -> Int32 {
         var events = EventSubscription(endpoint, options.subscription)
         var left = options.count
-        // A server that stays away is told of once, not at every attempt.
         var lastReason: ClientError?
+        var isWarned = options.resumeFile == nil
         do throws(ClientError) {
-            while let item = try events.next() {
+            while true {
+                // What one read has brought is printed together, before there is anything to wait for.
+                guard let item = output.isPending ? try events.nextHeld() : try events.next() else {
+                    if !output.isPending { return ExitCode.success }
+                    if let code = output.flush() { return code }
+                    continue
+                }
                 switch item {
                 case .event(let line):
-                    if let code = try print(line) { return code }
+                    output.append(line, place: events.resumeCursor)
+                    if !isWarned, ResumePlace.stampedSeq(line) == nil {
+                        isWarned = true
+                        Output.complain("fanout tail: \(unstamped)")
+                    }
                     if let count = left {
-                        if count == 1 { return ExitCode.success }
+                        if count == 1 { return output.flush() ?? ExitCode.success }
                         left = count - 1
                     }
                 case .control(let message, let line):
                     lastReason = nil
                     if options.printsControl {
-                        if let code = try print(line) { return code }
-                    } else if let text = readable(message) {
-                        Output.complain("fanout tail: \(text)")
+                        output.append(line, place: events.resumeCursor)
+                    } else {
+                        if let code = output.flush() { return code }
+                        if let text = readable(message) { Output.complain("fanout tail: \(text)") }
+                        output.note(events.resumeCursor)
+                        if let code = output.flush() { return code }
                     }
                 case .disconnected(let reason, let delay):
+                    if let code = output.flush() { return code }
+                    // A server that stays away is told of once, not at every attempt.
                     if reason != lastReason {
                         Output.complain("fanout tail: \(reason); trying again in \(seconds(delay)) s")
                     }
                     lastReason = reason
                 }
             }
-            return ExitCode.success
         } catch {
+            if let code = output.flush() { return code }
             throw CommandFault(error.message, exitCode: error.exitCode)
         }
     }
 
-    /// Prints a line; the exit code if that ends the command.
-    private static func print(_ line: [UInt8]) throws(ClientError) -> Int32? {
-        switch Output.write(line + [UInt8(ascii: "\n")]) {
-        case .written: return nil
-        case .readerGone: return ExitCode.success
-        case .failed(let number):
-            Output.complain("fanout tail: cannot write: \(String(cString: strerror(number)))")
-            return ExitCode.inputOutput
-        }
-    }
+    /// What the user of a resume file is told where it cannot follow.
+    private static let unstamped =
+        "events without a seq of the server's cannot be followed: the next run prints them again"
 
     /// What a person is told of a control record; nil where nothing needs to be said. Ends after which `tail` comes
     /// back are told with the time it takes.

@@ -57,6 +57,8 @@ struct PartTests {
             #expect(backoff.next(asked: .max, using: &generator) == 3_600_000)
             #expect(backoff.next(asked: 0, using: &generator) >= 100, "not at once for ever")
         }
+        var low = Backoff(ceilingMilliseconds: 500)
+        for _ in 0..<200 { #expect((100...500).contains(low.next(using: &generator))) }
     }
 
     @Test("waits of many clients spread")
@@ -89,6 +91,10 @@ struct PartTests {
         #expect(try head("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: x, Close\r\n\r\n")?.closes == true)
         #expect(try head("HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n")?.closes == true)
         #expect(try head("HTTP/1.0 200 OK\r\nContent-Length: 0\r\nConnection: keep-alive\r\n\r\n")?.closes == false)
+        #expect(try head("HTTP/1.1 503 Busy\r\nRetry-After: 12 \r\n\r\n")?.retryAfterSeconds == 12)
+        for value in ["Wed, 21 Oct 2026 07:28:00 GMT", "", "-1", "1.5", "99999999999999999999"] {
+            #expect(try head("HTTP/1.1 503 Busy\r\nRetry-After: \(value)\r\n\r\n")?.retryAfterSeconds == nil)
+        }
         #expect(try head("HTTP/1.1 200 OK\r\nContent-Len") == nil)
         #expect(try head("") == nil)
     }
@@ -171,11 +177,11 @@ struct PartTests {
         place.event(bytes(#"{"seq":99999999999999999999}"#))
         place.event(bytes(#"{"seq":"8"}"#))
         #expect(place.from == "\(first)-7")
-        place.gap(epoch: second, to: 20)
+        place.gap(why: "lagged", epoch: second, to: 20)
         #expect(place.from == "\(first)-7")
-        place.gap(epoch: first, to: 9)
+        place.gap(why: "lagged", epoch: first, to: 9)
         #expect(place.from == "\(first)-9")
-        place.gap(epoch: first, to: nil)
+        place.gap(why: "lagged", epoch: first, to: nil)
         place.bye(last: "\(first)-12")
         #expect(place.from == "\(first)-12")
         place.bye(last: "\(first)-11")
@@ -227,15 +233,63 @@ struct PartTests {
         #expect(place.from == "00000000000000aa-2")
     }
 
-    @Test("a replay asked for is asked for again until its first event is there")
+    @Test("the beginning asked for is a place of its numbering, until its first event is there")
     func replay() {
         var place = ResumePlace(asked: "start")
-        place.hello(epoch: "00000000000000aa", seq: 50)
         #expect(place.from == "start")
+        place.hello(epoch: "00000000000000aa", seq: 50)
+        #expect(place.from == "00000000000000aa-0")
         place.event(bytes(#"{"seq":1}"#))
         #expect(place.from == "00000000000000aa-1")
         var now = ResumePlace(asked: "now")
         now.hello(epoch: "00000000000000aa", seq: 50)
         #expect(now.from == "00000000000000aa-50")
+        var later = ResumePlace(asked: "00000000000000aa-7")
+        #expect(later.from == "00000000000000aa-7")
+        later.hello(epoch: "00000000000000aa", seq: 50)
+        #expect(later.from == "00000000000000aa-7")
+    }
+
+    @Test("where a place means nothing to the server, everything that it holds is still to come")
+    func unknownPlaces() {
+        for why in ["ahead", "unknown_epoch"] {
+            var place = ResumePlace(asked: why == "ahead" ? "00000000000000bb-9" : "00000000000000aa-9")
+            place.hello(epoch: "00000000000000bb", seq: 3)
+            place.gap(why: why, epoch: "00000000000000bb", to: nil)
+            #expect(place.from == "00000000000000bb-0")
+            place.event(bytes(#"{"seq":2}"#))
+            #expect(place.from == "00000000000000bb-2")
+        }
+    }
+
+    @Test("a gap that ends nowhere, or in an earlier numbering, leaves the place as it is")
+    func otherGaps() {
+        var place = ResumePlace(asked: "00000000000000aa-9")
+        place.hello(epoch: "00000000000000bb", seq: 30)
+        place.gap(why: "rewound", epoch: "00000000000000aa", to: 9)
+        #expect(place.from == "00000000000000aa-9")
+        place.gap(why: "upstream", epoch: "00000000000000bb", to: nil)
+        #expect(place.from == "00000000000000aa-9")
+        place.event(bytes(#"{"seq":20}"#))
+        #expect(place.from == "00000000000000bb-20")
+    }
+
+    @Test("the place of a bye counts in its own numbering, also where an earlier one had come further")
+    func byes() {
+        var place = ResumePlace(asked: "00000000000000aa-9")
+        place.bye(last: "00000000000000aa-12")
+        #expect(place.from == "00000000000000aa-9", "nothing has been numbered so yet")
+        place.hello(epoch: "00000000000000bb", seq: 3)
+        place.bye(last: "00000000000000bb-2")
+        #expect(place.from == "00000000000000bb-2")
+        place.bye(last: "00000000000000bb-1")
+        #expect(place.from == "00000000000000bb-2")
+    }
+
+    @Test("a place in the URL is found, the last one of its name")
+    func placeInURL() throws {
+        let address = try HTTPAddress(url: "http://h/?from=now&from=start&x=1&fromage")
+        #expect(address.queryValue("from") == "start")
+        #expect(address.queryValue("fromage") == nil)
     }
 }

@@ -109,6 +109,55 @@ struct SubscriptionTests {
             ])
     }
 
+    @Test("what a socket says before it knows our wishes is no place to come back to")
+    func earlyBye() throws {
+        let bye = #"{"type":"$bye","code":1001,"why":"shutdown","last":"\#(epoch)-50","retry_ms":0}"# + "\n"
+        let server = try TinyServer([
+            { connection in
+                _ = connection.receiveLine()
+                connection.send(hello(50) + hello(50) + event(8))
+            },
+            { connection in
+                connection.send(hello(50) + bye)
+                _ = connection.receiveLine()
+            },
+            { connection in
+                let line = connection.receiveLine() ?? ""
+                connection.send(hello(50) + hello(50) + "{\"asked\":\(line)}\n" + goodbye)
+            },
+        ])
+        var options = EventSubscription.Options()
+        options.from = "\(epoch)-7"
+        #expect(
+            items(server.endpoint, options) == [
+                "hello 50", #"{"seq":8,"channel":"events","n":8}"#, "disconnected", "bye 1001 shutdown",
+                "disconnected", "hello 50",
+                #"{"asked":{"$subscribe":{"control":"on","from":"\#(epoch)-8"}}}"#, "bye 1000 ended", "end",
+            ])
+    }
+
+    @Test("what one read has brought is told without another read, and the place is behind each of it")
+    func held() throws {
+        let server = try TinyServer([
+            { connection in
+                _ = connection.receiveLine()
+                connection.send(hello(0) + hello(0) + event(1) + "\n" + event(2) + "{\"seq\":3,")
+                // The rest comes when the reader has gone: it must not have been waited for.
+                _ = connection.receiveLine()
+            }
+        ])
+        var events = EventSubscription(server.endpoint, .init())
+        var places: [String?] = []
+        #expect(try events.nextHeld() == nil)
+        _ = try events.next()
+        places.append(events.cursor)
+        // One write may be two reads.
+        if try events.nextHeld() == nil { _ = try events.next() }
+        places.append(events.cursor)
+        while try events.nextHeld() != nil { places.append(events.cursor) }
+        #expect(places == ["\(epoch)-0", "\(epoch)-1", "\(epoch)-2"])
+    }
+
     @Test("a connection that breaks without a word is made again")
     func brokenConnection() throws {
         let server = try TinyServer([

@@ -10,6 +10,8 @@ package enum ExitCode {
     package static let usage: Int32 = 64
     /// The event was not JSON, or not one that the server takes (EX_DATAERR).
     package static let data: Int32 = 65
+    /// A file that the command needs cannot be read (EX_NOINPUT).
+    package static let noInput: Int32 = 66
     /// The server cannot be reached, or did not answer (EX_UNAVAILABLE).
     package static let unavailable: Int32 = 69
     /// A socket or address cannot be created (EX_CANTCREAT).
@@ -30,6 +32,7 @@ package enum ExitCode {
         case faults: "deliveries were missing, repeated or wrong"
         case usage: "the command line is wrong"
         case data: "the event is not JSON, or not one that the server takes"
+        case noInput: "a file cannot be read"
         case unavailable: "the server cannot be reached, or ended the stream"
         case cannotCreate: "an address or a socket is busy or cannot be created"
         case inputOutput: "reading or writing failed"
