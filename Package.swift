@@ -26,7 +26,7 @@ let package = Package(
         .target(name: "EventStore", dependencies: ["CSQLite", "CLinux", "Planted", "Wire"]),
         .target(name: "Reactor", dependencies: ["CIOUring", "CLinux", "Planted"]),
         .target(
-            name: "FanoutServer", dependencies: ["Reactor", "Wire", "CLinux", "CWebPage", "Planted"],
+            name: "FanoutServer", dependencies: ["Reactor", "Wire", "EventStore", "CLinux", "CWebPage", "Planted"],
             swiftSettings: [.enableExperimentalFeature("Lifetimes")]),
         .target(name: "FanoutClient", dependencies: ["Wire", "CLinux"]),
         .target(name: "HostEvents", dependencies: ["Wire"]),
@@ -51,13 +51,13 @@ let package = Package(
         .testTarget(name: "EventStoreTests", dependencies: ["EventStore", "CTestDisk", "CSQLite", "Reactor", "Wire"]),
         .testTarget(name: "ReactorTests", dependencies: ["Reactor", "CIOUring", "CLinux"]),
         .testTarget(
-            name: "FanoutServerTests", dependencies: ["FanoutServer", "Reactor", "Wire"]),
+            name: "FanoutServerTests", dependencies: ["FanoutServer", "EventStore", "CTestDisk", "Reactor", "Wire"]),
         .testTarget(name: "FanoutClientTests", dependencies: ["FanoutClient", "Wire"]),
         .testTarget(name: "LoadReportTests", dependencies: ["LoadReport", "Wire"]),
         .testTarget(name: "LoadGeneratorTests", dependencies: ["LoadGenerator", "ClientSockets", "Wire"]),
         .testTarget(name: "CommandTests", dependencies: ["fanout", "HostEvents", "FanoutServer"]),
         .testTarget(
-            name: "SimulationTests", dependencies: ["FanoutServer", "Reactor", "Wire"]),
+            name: "SimulationTests", dependencies: ["FanoutServer", "EventStore", "CTestDisk", "Reactor", "Wire"]),
         .testTarget(name: "TidyTests"),
     ],
     swiftLanguageModes: [.v6]

@@ -24,6 +24,9 @@ package struct Ack: Sendable {
     package var level: AckLevel
     /// Whether the key had been used for the same event before, whose cursor this is then.
     package var isDuplicate: Bool
+    /// False for a repetition of something so old that its place is not known any more; `last` and the batch's first
+    /// are not said then.
+    package var isPlaceKnown: Bool
     /// Subscribers that the event went to.
     package var subscribers: Int
     /// Subscribers of these that are behind.
@@ -31,26 +34,55 @@ package struct Ack: Sendable {
 
     package init(
         last: Cursor, batch: (first: Cursor, count: Int)? = nil, level: AckLevel, isDuplicate: Bool = false,
-        subscribers: Int, behind: Int
+        isPlaceKnown: Bool = true, subscribers: Int, behind: Int
     ) {
         self.last = last
         self.batch = batch
         self.level = level
         self.isDuplicate = isDuplicate
+        self.isPlaceKnown = isPlaceKnown
         self.subscribers = subscribers
         self.behind = behind
     }
 }
 
+/// What an error says for programs beside its code.
+package enum ErrorDetail: Equatable, Sendable {
+    /// `last`: the cursor of the channel's newest event; `0` where it has none.
+    case last(Cursor?)
+    /// `expected`: the number that a producer has to go on with.
+    case expected(UInt64)
+    /// `pepoch`: the producer's present incarnation.
+    case producerEpoch(UInt64)
+}
+
 /// Appends answers, each one object without white space and without a newline.
 package enum ResponseJSON {
-    /// `{"error":{"code":"…","message":"…"}}`; code and message are escaped.
-    package static func appendError(code: String, message: String, to output: inout [UInt8]) {
+    /// `{"error":{"code":"…","message":"…"}}`; code and message are escaped. A detail is a third member.
+    package static func appendError(
+        code: String, message: String, detail: ErrorDetail? = nil, to output: inout [UInt8]
+    ) {
         output.append(text: "{\"error\":{\"code\":")
         JSONText.appendQuoted(code, to: &output)
         output.append(text: ",\"message\":")
         JSONText.appendQuoted(message, to: &output)
+        if let detail { append(detail, to: &output) }
         output.append(text: "}}")
+    }
+
+    private static func append(_ detail: ErrorDetail, to output: inout [UInt8]) {
+        switch detail {
+        case .last(let cursor):
+            output.append(text: ",\"last\":\"")
+            if let cursor { cursor.append(to: &output) } else { output.append(text: "0") }
+            output.append(text: "\"")
+        case .expected(let number):
+            output.append(text: ",\"expected\":")
+            output.append(decimal: number)
+        case .producerEpoch(let number):
+            output.append(text: ",\"pepoch\":")
+            output.append(decimal: number)
+        }
     }
 
     /// The error for an event that was refused; the message says at which byte, counted from 0.
@@ -59,13 +91,18 @@ package enum ResponseJSON {
     }
 
     /// `{"cursor":"<e>-42","seq":42,"level":"accepted","dup":false,"subscribers":3,"behind":0}`, for a batch with
-    /// `"first":"<e>-40","count":3` behind it; with level `none` only `{"level":"none"}`.
+    /// `"first":"<e>-40","count":3` behind it; with level `none` only `{"level":"none"}`. A place that is not known is
+    /// `null`.
     package static func appendAck(_ ack: Ack, to output: inout [UInt8]) {
         if ack.level == .none { return output.append(text: "{\"level\":\"none\"}") }
-        output.append(text: "{\"cursor\":\"")
-        ack.last.append(to: &output)
-        output.append(text: "\",\"seq\":")
-        output.append(decimal: ack.last.seq)
+        if ack.isPlaceKnown {
+            output.append(text: "{\"cursor\":\"")
+            ack.last.append(to: &output)
+            output.append(text: "\",\"seq\":")
+            output.append(decimal: ack.last.seq)
+        } else {
+            output.append(text: "{\"cursor\":null,\"seq\":null")
+        }
         output.append(text: ",\"level\":\"")
         output.append(contentsOf: ack.level.rawValue.utf8)
         output.append(text: ack.isDuplicate ? "\",\"dup\":true" : "\",\"dup\":false")
@@ -74,9 +111,13 @@ package enum ResponseJSON {
         output.append(text: ",\"behind\":")
         output.append(decimal: ack.behind)
         if let batch = ack.batch {
-            output.append(text: ",\"first\":\"")
-            batch.first.append(to: &output)
-            output.append(text: "\",\"count\":")
+            if ack.isPlaceKnown {
+                output.append(text: ",\"first\":\"")
+                batch.first.append(to: &output)
+                output.append(text: "\",\"count\":")
+            } else {
+                output.append(text: ",\"first\":null,\"count\":")
+            }
             output.append(decimal: batch.count)
         }
         output.append(text: "}")

@@ -33,22 +33,25 @@ package enum Demo {
         Output.print(
             greeting(
                 backend: server.backendDescription, process: getpid(), address: server.addresses.http,
-                runtimeDirectory: folder, isFoundByDefault: isFoundByDefault))
+                runtimeDirectory: folder, isFoundByDefault: isFoundByDefault,
+                dataDirectory: server.addresses.dataDirectory))
         try publishHostEvents(to: server.publisher)
         return server.run()
     }
 
     /// What a new user reads first. `emit` is told where the server is unless it looks there by itself.
     package static func greeting(
-        backend: String, process: Int32, address: String, runtimeDirectory: String, isFoundByDefault: Bool
+        backend: String, process: Int32, address: String, runtimeDirectory: String, isFoundByDefault: Bool,
+        dataDirectory: String? = nil
     ) -> String {
+        let data = dataDirectory.map { "\ndata       \($0)" } ?? ""
         let place = isFoundByDefault ? "" : "--runtime-dir \(runtimeDirectory) "
         return """
             fanout \(Server.version) · \(backend) · pid \(process)
             page       http://\(address)/
             subscribe  curl -N http://\(address)/v1/events        websocket ws://\(address)/v1/events\
                     nc -U \(runtimeDirectory)/events.socket
-            publish    fanout emit \(place)'{"type":"hello"}'
+            publish    fanout emit \(place)'{"type":"hello"}'\(data)
             publishing this host's own events on host/cpu, host/memory, host/network, host/disk, host/process \
             — stop with Ctrl-C
             """

@@ -31,6 +31,11 @@ package struct ServerOptions: Sendable {
                 "--\(linesAreText ? "text" : "exit-on-eof") is about standard input: give --stdin too",
                 exitCode: ExitCode.usage)
         }
+        if result.dataDirectory == nil, result.dataIsOptional || result.beginsNewLog {
+            throw CommandFault(
+                "--\(result.dataIsOptional ? "data-optional" : "new-log") is about the database: give --data too",
+                exitCode: ExitCode.usage)
+        }
         return result
     }
 }
@@ -146,6 +151,23 @@ extension ServerOptions {
             }
             options.configuration.historyBytes = bytes
         },
+        .value(
+            "data", "DIR", in: "History", default: "none: everything is kept in memory only",
+            "A folder for the database, made if it is not there: events, their numbers and idempotency keys survive a "
+                + "restart. One server uses it at a time."
+        ) { options, text throws(FlagValueFault) in
+            options.configuration.dataDirectory = try FlagValue.text(text)
+        },
+        .toggle(
+            "data-optional", in: "History",
+            "With --data: a database that cannot be opened is warned of, and everything is kept in memory only. "
+                + "Otherwise the server does not start."
+        ) { $0.configuration.dataIsOptional = $1 },
+        .toggle(
+            "new-log", in: "History",
+            "With --data: begins a new log where the old one is damaged, or was set aside as damaged. A healthy one "
+                + "stays as it is."
+        ) { $0.configuration.beginsNewLog = $1 },
         .toggle(
             "insecure", in: "Who may come in",
             "Allows --listen and --jsonl on addresses that are not loopback: anyone who can reach them may read and "

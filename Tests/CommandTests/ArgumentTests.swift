@@ -34,7 +34,7 @@ struct ArgumentTests {
             fault(["--lisen", "x"])?.message
                 == "unknown flag --lisen, did you mean --listen? (see fanout serve --help)")
         #expect(fault(["--lsiten=x"])?.message.contains("--lsiten, did you mean --listen?") == true)
-        #expect(fault(["--data", "x"])?.message == "unknown flag --data (see fanout serve --help)")
+        #expect(fault(["--brokers", "x"])?.message == "unknown flag --brokers (see fanout serve --help)")
         #expect(fault(["-x"])?.message == "unknown flag -x (see fanout serve --help)")
         #expect(fault(["--data"])?.exitCode == 64)
     }

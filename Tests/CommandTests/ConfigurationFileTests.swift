@@ -16,11 +16,13 @@ struct ConfigurationFileTests {
              "max_connections": 100, "max_memory": "64M", "max_per_address": 20, "max_per_user": 30, "history": "2M",
              "on_lag": "gap", "limits": {"events": 10}, "allow_hosts": ["h"],
              "allow_origins": ["https://o"], "log_level": "debug",
+             "data": "/d", "data_optional": true, "new_log": false,
              "listeners": {"http": {"limits": {"events": 4}}, "http_socket": {"limits": {"bytes": 5}},
                            "events": {"limits": {"age_ms": 6}}, "jsonl": {}},
              "channels": {
                "dash": {"stamp": ["seq", "time"], "discriminator": "kind", "control": "off", "on_lag": "close",
-                        "limits": {"events": 1, "bytes": 2, "age_ms": 3}, "from": "start"},
+                        "limits": {"events": 1, "bytes": 2, "age_ms": 3}, "from": "start",
+                        "retention": {"count": 2000, "age_s": 86400, "bytes": "64M"}},
                "a/**": {"stamp": []}}}
             """
         let (configuration, faults) = ConfigurationFile.parse(Array(text.utf8), named: "f")
@@ -57,6 +59,10 @@ struct ConfigurationFileTests {
         #expect(dash.limits?.bytes == 2)
         #expect(dash.limits?.ageMilliseconds == 3)
         #expect(dash.from == .start)
+        #expect(dash.retention?.count == 2000)
+        #expect(dash.retention?.ageSeconds == 86_400)
+        #expect(dash.retention?.bytes == 64 << 20)
+        #expect(configuration.dataDirectory == "/d" && configuration.dataIsOptional && !configuration.beginsNewLog)
         #expect(configuration.channelRules[1].rules.stamp == [])
         #expect(configuration.channelRules[1].rules.onLag == nil)
     }
@@ -79,6 +85,36 @@ struct ConfigurationFileTests {
         }
         #expect(faults(#"{"max_memory":"1M"}"#) == ["f:1:15: 'max_memory' must be \(ValueSyntax.memoryAdvice)"])
         #expect(ConfigurationFile.parse(Array("{}".utf8), named: "f").configuration.historyBytes == nil)
+    }
+
+    @Test("retention is by count, age and bytes, each optional, and every fault in it has its place")
+    func retention() throws {
+        func retention(_ text: String) throws -> Configuration.Retention? {
+            let file = #"{"channels":{"a":{"retention":\#(text)}}}"#
+            let (configuration, faults) = ConfigurationFile.parse(Array(file.utf8), named: "f")
+            #expect(faults == [], "\(text)")
+            return try #require(configuration.channelRules.first).rules.retention
+        }
+        var wanted = Configuration.Retention()
+        #expect(try retention("{}") == wanted)
+        wanted.count = 1
+        wanted.bytes = 1
+        #expect(try retention(#"{"count":1,"bytes":1}"#) == wanted)
+        wanted = Configuration.Retention()
+        wanted.ageSeconds = Configuration.Retention.ageSecondsMost
+        #expect(try retention(#"{"age_s":3155760000}"#) == wanted)
+        let wrong = #"{"count":0,"age_s":1.5,"bytes":"1x","ages":3}"#
+        let file = #"{"channels":{"a":{"retention":\#(wrong)},"b":{"retention":[]}}}"#
+        #expect(
+            faults(file) == [
+                "f:1:40: 'count' must be a whole number from 1 to 1099511627776",
+                "f:1:50: 'age_s' must be a whole number from 1 to 3155760000",
+                "f:1:62: 'bytes' must be \(ValueSyntax.retentionAdvice)",
+                "f:1:67: unknown key 'ages', did you mean 'age_s'?",
+                "f:1:95: 'retention' must be an object, not an array",
+            ])
+        #expect(faults(#"{"data_optional":1}"#) == ["f:1:18: 'data_optional' must be true or false"])
+        #expect(faults(#"{"data":""}"#) == ["f:1:9: 'data' must be a string that is not empty"])
     }
 
     @Test("a channel's limits begin with the file's, wherever those stand")
@@ -116,8 +152,8 @@ struct ConfigurationFileTests {
             {
               "lisen": "127.0.0.1:1",
               "io": "kqueue",
-              "channels": {"a//b": {"retention": {}, "stamp": ["seq", "seq", 1]}, "ö": {}},
-              "data": "/x",
+              "channels": {"a//b": {"state": {}, "stamp": ["seq", "seq", 1]}, "ö": {}},
+              "routes": {},
               "heartbeat_s": 1.5, "heartbeat_s": 2,
               "limits": [], "listen": "7575"
             }
@@ -127,11 +163,11 @@ struct ConfigurationFileTests {
                 "f:2:3: unknown key 'lisen', did you mean 'listen'?",
                 #"f:3:9: 'io' must be one of "auto", "io_uring", "epoll""#,
                 "f:4:16: 'a//b' is not a pattern: \(ValueSyntax.patternAdvice)",
-                "f:4:25: the key 'retention' is not supported by this version: remove it",
-                "f:4:59: 'stamp': 'seq' stands here twice",
-                "f:4:66: 'stamp' must hold strings, not a number",
-                "f:4:71: 'ö' is not a pattern: \(ValueSyntax.patternAdvice)",
-                "f:5:3: the key 'data' is not supported by this version: remove it",
+                "f:4:25: the key 'state' is not supported by this version: remove it",
+                "f:4:55: 'stamp': 'seq' stands here twice",
+                "f:4:62: 'stamp' must hold strings, not a number",
+                "f:4:67: 'ö' is not a pattern: \(ValueSyntax.patternAdvice)",
+                "f:5:3: the key 'routes' is not supported by this version: remove it",
                 "f:6:18: 'heartbeat_s' must be a whole number from 1 to 3600",
                 "f:6:23: the key 'heartbeat_s' stands here twice",
                 "f:7:13: 'limits' must be an object, not an array",
@@ -155,14 +191,14 @@ struct ConfigurationFileTests {
 
     @Test(
         "what a later version will know is told apart from what nobody knows",
-        arguments: ["data", "routes", "ingest"])
+        arguments: ["routes", "ingest"])
     func laterKeys(key: String) {
         #expect(faults("{\"\(key)\":1}") == ["f:1:2: the key '\(key)' is not supported by this version: remove it"])
     }
 
     @Test(
         "the same for a channel's keys",
-        arguments: ["visible", "retention", "state", "terminal", "schema", "schema_mode"])
+        arguments: ["state", "terminal", "schema", "schema_mode"])
     func laterChannelKeys(key: String) {
         #expect(
             faults("{\"channels\":{\"a\":{\"\(key)\":1}}}")

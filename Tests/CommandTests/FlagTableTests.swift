@@ -59,8 +59,8 @@ struct FlagTableTests {
         #expect(
             Set(Serve.table.flags.map(\.name)) == [
                 "listen", "jsonl", "runtime-dir", "channel", "io", "stdin", "text", "exit-on-eof", "on-lag",
-                "max-connections", "max-memory", "max-per-address", "max-per-user", "history",
-                "log-level", "insecure", "allow-host", "allow-origin", "heartbeat", "config",
+                "max-connections", "max-memory", "max-per-address", "max-per-user", "history", "data", "data-optional",
+                "new-log", "log-level", "insecure", "allow-host", "allow-origin", "heartbeat", "config",
             ])
     }
 
@@ -116,7 +116,8 @@ struct FlagTableTests {
                     """)
         let elsewhere = Demo.greeting(
             backend: "epoll (asked for)", process: 1, address: "127.0.0.1:1", runtimeDirectory: "/x",
-            isFoundByDefault: false)
+            isFoundByDefault: false, dataDirectory: "/var/lib/fanout")
+        #expect(elsewhere.contains("\ndata       /var/lib/fanout\npublishing "))
         #expect(elsewhere.contains("\npublish    fanout emit --runtime-dir /x '{\"type\":\"hello\"}'\n"))
     }
 }

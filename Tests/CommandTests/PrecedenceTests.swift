@@ -106,6 +106,29 @@ struct PrecedenceTests {
         #expect(configuration.heartbeatSeconds == 5)
     }
 
+    @Test("the data folder and what goes with it come from flags, variables and the file")
+    func dataFolder() throws {
+        let file = #"{"data":"/f","data_optional":true,"new_log":true}"#
+        let fromFile = try resolve([], file: file)
+        #expect(fromFile.dataDirectory == "/f" && fromFile.dataIsOptional && fromFile.beginsNewLog)
+        let variables = ["FANOUT_DATA": "/v", "FANOUT_DATA_OPTIONAL": "0"]
+        let mixed = try resolve(["--data", "d"], variables, file: file)
+        #expect(mixed.dataDirectory == "d" && !mixed.dataIsOptional && mixed.beginsNewLog)
+        #expect(try resolve([], variables, file: file).dataDirectory == "/v")
+        #expect(try resolve(["--data", "d", "--new-log"]).beginsNewLog)
+        #expect(try resolve(["--data", "d", "--data-optional"]).dataIsOptional)
+        let nothing = try resolve([])
+        #expect(nothing.dataDirectory == nil && !nothing.dataIsOptional && !nothing.beginsNewLog)
+    }
+
+    @Test("--data-optional and --new-log without --data are told what is missing")
+    func dataFlags() {
+        #expect(fault(["--new-log"])?.message == "--new-log is about the database: give --data too")
+        #expect(fault(["--data-optional"])?.exitCode == 64)
+        #expect(fault([], ["FANOUT_DATA_OPTIONAL": "1"])?.exitCode == 64)
+        #expect(fault(["--data", ""])?.exitCode == 64)
+    }
+
     @Test("--text and --exit-on-eof without --stdin are told what is missing")
     func standardInput() {
         #expect(fault(["--text"])?.message == "--text is about standard input: give --stdin too")

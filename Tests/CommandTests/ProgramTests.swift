@@ -77,7 +77,7 @@ struct ProgramTests {
                 ["tail", "--form", "now"],
                 "fanout tail: unknown flag --form, did you mean --from? (see fanout tail --help)\n"
             ),
-            (["serve", "--data", "x"], "fanout serve: unknown flag --data (see fanout serve --help)\n"),
+            (["serve", "--brokers", "x"], "fanout serve: unknown flag --brokers (see fanout serve --help)\n"),
             (["check"], "fanout check: give the file to check: fanout check --config FILE\n"),
             (["emit", "-", "--key", "k"], "fanout emit: --key names one event and cannot go with -\n"),
         ])
@@ -117,6 +117,26 @@ struct ProgramTests {
         #expect(run.status == 69)
         #expect(run.errors.contains("cannot connect to "))
         #expect(run.errors.contains("start a server with 'fanout serve'"))
+    }
+
+    @Test("a resume file that holds no place is told of although no server runs, and one is not made without a place")
+    func resumeFile() throws {
+        let path = FileManager.default.temporaryDirectory.appending(path: "fanout-\(UUID().uuidString).place").path
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        let absent = try ProgramRun(["tail", "--resume", path])
+        #expect(absent.status == 69)
+        #expect(!FileManager.default.fileExists(atPath: path))
+        for (text, status) in [("", 65), ("now\n", 65), ("0123456789abcdef-7\n", 69)] {
+            try text.write(toFile: path, atomically: true, encoding: .utf8)
+            let run = try ProgramRun(["tail", "--resume", path])
+            #expect(run.status == Int32(status))
+            #expect(run.errors.hasPrefix("fanout tail: \(status == 65 ? path : "cannot connect to ")"))
+            #expect(run.errors.split(separator: "\n").count == 1)
+            #expect(try String(contentsOfFile: path, encoding: .utf8) == text)
+        }
+        #expect(try ProgramRun(["tail", "--resume", "/"]).status == 66)
+        #expect(try ProgramRun(["tail", "--resume", "/does/not/exist"]).status == 73)
+        #expect(try ProgramRun(["tail", "--resume", ""]).status == 64)
     }
 
     @Test("with --quiet-if-absent no server is no failure, and standard input is read to its end")

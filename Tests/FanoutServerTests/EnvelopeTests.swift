@@ -49,12 +49,41 @@ struct EnvelopeTests {
             ("{\"$publish\":{\"event\":{},\"ack\":\"none\",\"ack\":\"accepted\"}}", "bad_envelope"),
             ("{\"$publish\":{\"event\":{},\"channel\":1}}", "bad_envelope"),
             ("{\"$publish\":{\"event\":{},\"ack\":true}}", "bad_envelope"),
-            ("{\"$publish\":{\"event\":{},\"id\":\"k\"}}", "unsupported"),
-            ("{\"$publish\":{\"event\":{},\"expect_last\":\"0\"}}", "unsupported"),
-            ("{\"$publish\":{\"event\":{},\"producer\":\"p\"}}", "unsupported"),
+            ("{\"$publish\":{\"event\":{},\"id\":1}}", "bad_envelope"),
+            ("{\"$publish\":{\"event\":{},\"id\":\"\"}}", "bad_key"),
+            ("{\"$publish\":{\"event\":{},\"id\":\"k\",\"id\":\"k\"}}", "bad_key"),
+            ("{\"$publish\":{\"event\":{},\"id\":\"\\ud800\"}}", "bad_key"),
+            ("{\"$publish\":{\"event\":{},\"expect_last\":\"1\"}}", "bad_cursor"),
+            ("{\"$publish\":{\"event\":{},\"expect_last\":1}}", "bad_cursor"),
+            ("{\"$publish\":{\"event\":{},\"expect_last\":null}}", "bad_envelope"),
+            ("{\"$publish\":{\"event\":{},\"producer\":1}}", "bad_envelope"),
+            ("{\"$publish\":{\"event\":{},\"producer\":\"\"}}", "bad_producer"),
+            ("{\"$publish\":{\"event\":{},\"pepoch\":\"1\"}}", "bad_envelope"),
+            ("{\"$publish\":{\"event\":{},\"pepoch\":-1}}", "bad_producer"),
+            ("{\"$publish\":{\"event\":{},\"pseq\":1e0}}", "bad_producer"),
+            ("{\"$publish\":{\"event\":{},\"pseq\":0}}", "bad_producer"),
+            ("{\"$publish\":{\"event\":{},\"pseq\":9007199254740992}}", "bad_producer"),
         ])
     func faults(line: String, code: String) {
         #expect(envelope(line)?.envelope.fault?.code == code)
+    }
+
+    @Test("an envelope has the conditions of a request, spelt as its query and its header spell them")
+    func conditions() throws {
+        let line =
+            #"{"$publish":{"pseq":7,"id":"\u006b \u00e9","event":{},"pepoch":0,"producer":"p","#
+            + #""expect_last":"00000000000000e1-3"}}"#
+        let found = try #require(envelope(line)?.envelope)
+        #expect(found.fault == nil)
+        let conditions = try #require(found.conditions)
+        #expect(conditions.key == Array("k é".utf8))
+        #expect(conditions.expectLast == .event(Cursor(epoch: Epoch(rawValue: 0xe1), seq: 3)))
+        #expect(try conditions.place() == ProducerPlace(producer: Array("p".utf8), epoch: 0, number: 7))
+        for none in ["0", "\"0\""] {
+            let line = "{\"$publish\":{\"event\":{},\"expect_last\":\(none)}}"
+            #expect(envelope(line)?.envelope.conditions?.expectLast == .nothing)
+        }
+        #expect(envelope("{\"$publish\":{\"event\":{}}}")?.envelope.conditions == nil)
     }
 
     @Test(
@@ -91,7 +120,8 @@ struct EnvelopeTests {
     func bodies() throws {
         let faults: [(PublishFault, Int)] = [
             (.badChannel, 400), (.oneChannel, 400), (.tooManyChannels, 503), (.channelFixed, 403), (.mediaType, 415),
-            (.batchTooLarge, 413), (.emptyBatch, 400), (.badEnvelope, 400), (.unsupported("id\"\n"), 501),
+            (.batchTooLarge, 413), (.emptyBatch, 400), (.badEnvelope, 400), (.badKey, 400),
+            (.badCursor, 400), (.badProducer, 400), (.idConflict, 409), (.tooManyProducers, 503),
             (.unknownParameter("\u{0}\"\\'\u{2028}"), 400),
             (PublishFault(EventFault(.invalidJSON, at: 7), line: 3), 400),
             (PublishFault(EventFault(.tooLarge, at: 7), line: nil), 413),

@@ -151,7 +151,7 @@ struct HTTPCycleTests {
             (RequestText.post("{}", to: "/v1/events?channel=a%2F%2Fb"), 400, "bad_channel"),
             (RequestText.post("{}", to: "/v1/events?channel=%zz"), 400, "bad_target"),
             (RequestText.post("{}", to: "/v1/events?%61ck=sometimes"), 400, "bad_ack"),
-            (RequestText.post("{}", to: "/v1/events?pseq=1"), 501, "unsupported"),
+            (RequestText.post("{}", to: "/v1/events?pseq=1"), 400, "bad_producer"),
             (RequestText.post("{\"seq\":1}"), 422, "reserved_member"),
             (RequestText.post("{\"s\\u0065q\":1}"), 422, "reserved_member"),
             (RequestText.post("{\"type\":\"$hello\"}"), 422, "reserved_kind"),

@@ -2,6 +2,7 @@
 import Foundation
 import Testing
 
+@testable import EventStore
 @testable import FanoutServer
 @testable import Reactor
 @testable import Wire
@@ -26,6 +27,7 @@ struct MemoryFormulaTests {
         #expect(published("connection") == MemoryFormula.connectionBytes)
         #expect(published("spare") == MemoryFormula.historySlackBytes)
         #expect(published("turn") == MemoryFormula.turnBytes)
+        #expect(published("database") == MemoryFormula.databaseBytes)
         #expect(published("send buffer, TCP") == 2 * Engine.sendBufferTCPBytes)
         #expect(published("receive buffer, TCP") == 2 * Engine.receiveBufferTCPBytes)
         #expect(published("send buffer, unix") == 2 * Engine.sendBufferUnixBytes)
@@ -41,6 +43,19 @@ struct MemoryFormulaTests {
             MemoryLayout<Connection>.stride + 2 * MemoryLayout<InputBuffer>.stride + InputBuffer.capacityMin
             + MemoryLayout<RunBlocks.Block>.stride + 64
         #expect(records + 1024 <= MemoryFormula.connectionBytes, "\(records) bytes")
+    }
+
+    @Test("what is on its way to the disk fits into what the formula allows a database")
+    func database() {
+        // Beyond that publishing is refused; a turn that has begun may add to it.
+        let bytes = StoreQueue.bytesMax + 4 << 20
+        let events = StoreQueue.eventsMax + 2 * Int(Engine.Limits.turnEvents) + Staging.eventsMax
+        let places = events * (MemoryLayout<StoreBatch.Event>.stride + MemoryLayout<StoreBatch.Entry>.stride)
+        let cache = 4 << 20
+        let pages = StoreLimits.untakenPagesMax * (StoreLimits.pageBytesMax + EventRules().eventBytesMax)
+        let held = 2 * bytes
+        let sum = 3 * bytes + 2 * places + held + cache + pages
+        #expect(sum <= MemoryFormula.databaseBytes, "\(sum)")
     }
 
     @Test("a ring's bound has no overflow")

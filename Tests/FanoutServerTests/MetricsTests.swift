@@ -61,8 +61,9 @@ struct MetricsTests {
             "reason": Set(
                 EndReason.allCases.map(\.why.description) + LagReason.allCases.map(\.label.description)
                     + PeerLimits.Want.allCases.map(\.label.description)),
+            "state": ["running", "refusing", "ended"],
             "class": ["1xx", "2xx", "3xx", "4xx", "5xx"],
-            "of": ["segments", "runs", "input", "subscriptions", "channels"],
+            "of": ["segments", "runs", "input", "subscriptions", "channels", "storage", "repetition"],
             "backend": [server.loop.backendName], "version": [Server.version],
         ]
         for (name, family) in families {

@@ -103,8 +103,10 @@ struct EngineAudit {
         if engine.loop.isReceiving(socket) != shouldReceive {
             faults.append("slot \(slot): receiving is \(!shouldReceive) in \(connection.phase), \(flags)")
         }
-        // A pause ends when the answers are sent, or in the next turn.
-        if flags.contains(.inputPaused), !flags.contains(.inputDeferred), connection.ring.isEmpty {
+        // A pause ends when the answers are sent, or have come from the database, or in the next turn.
+        if flags.contains(.inputPaused), !flags.contains(.inputDeferred), connection.ring.isEmpty,
+            connection.waitingAnswers == 0
+        {
             faults.append("slot \(slot): paused for ever in \(connection.phase), \(flags)")
         }
         if flags.contains(.skipping), connection.isLive {

@@ -15,7 +15,8 @@ struct MemoryAudit {
     func faults() -> [String] {
         let counted = engine.memoryHeld
         let held = MemoryHeld(
-            segments: segments(), runs: runs(), input: input(), subscriptions: subscriptions(), channels: channels())
+            segments: segments(), runs: runs(), input: input(), subscriptions: subscriptions(), channels: channels(),
+            repetition: repetition())
         return counted == held ? [] : ["memory is counted as \(counted) and is \(held)"]
     }
 
@@ -79,6 +80,16 @@ struct MemoryAudit {
             for list in 0..<4 { bytes += group.members[list].bytesHeld }
         }
         return bytes
+    }
+
+    /// Records of keys and producers, and two slots or more for each, as a power of two.
+    private func repetition() -> Int {
+        func bytes(_ capacity: Int, _ recordBytes: Int) -> Int {
+            var slots = 1
+            while slots < 2 * capacity { slots *= 2 }
+            return capacity * recordBytes + slots * MemoryLayout<UInt32>.size
+        }
+        return bytes(engine.keys.capacity, 56) + bytes(engine.producers.capacity, 64)
     }
 
     private func channels() -> Int {

@@ -32,6 +32,8 @@ struct Plan {
     /// Whether clients come that try what must be refused, and whether somebody ends a channel and declares it anew.
     var hasProbers: Bool
     var hasKeeper: Bool
+    /// Whether publishers demand things: that nothing is published twice, or only as their own next or the channel's.
+    var hasDemands = false
     /// Whether the publishers write as much as they can, for as long as there are faults.
     var isFlooded: Bool
     var endsBySignal: Bool
@@ -98,6 +100,8 @@ struct Plan {
         drawPeers(seed)
         drawMemory(seed: seed)
         drawHistory(seed: seed)
+        var demands = SeededRandom(seed: seed &* 0x94d0_49bb_1331_11eb ^ 0x4445_4d41)
+        hasDemands = demands.chance(0.4)
     }
 
     /// How much is held for those who come back, and how much of it they get in a turn: little, so that it goes while

@@ -11,7 +11,7 @@ final class Publisher: Client {
     }
 
     /// One request or line, and what it should come to.
-    private struct Item {
+    struct Item {
         var events: [Int]
         var isBatch = false
         /// The status, or the error code on an ingest socket; nil for events that are to be accepted.
@@ -21,11 +21,13 @@ final class Publisher: Client {
         var isMortal = false
         /// A request for something else, put between the publishes: its path.
         var path: String?
+        /// What it asked for beside that it is published.
+        var demands: Demands?
     }
 
     let way: Way
     private let mayReset: Bool
-    private var items: [Item] = []
+    var items: [Item] = []
     private var answered = 0
     /// Items whose acceptance was said.
     private var left: Int
@@ -33,6 +35,9 @@ final class Publisher: Client {
     private var lines = Incoming()
     private var lastSeq: UInt64 = 0
     private var wasTurnedAway = false
+    /// Its own numbers, by channel, and what it draws its demands from: other draws are what they would be without.
+    var books: [Int: ProducerBook] = [:]
+    var demandRandom: SeededRandom
     /// Whether it closes as soon as everything is written, as a program does that says something and exits. Only where
     /// nothing is to be answered, and on unix sockets: what was written is read there all the same.
     private let closesWhenWritten: Bool
@@ -42,6 +47,7 @@ final class Publisher: Client {
         self.left = left
         var random = world.random.fork()
         mayReset = random.chance(0.1)
+        demandRandom = SeededRandom(seed: world.seed &* 0xbf58_476d_1ce4_e5b9 ^ UInt64(number))
         closesWhenWritten = if case .ingest(_, _, false) = way { number % 2 == 0 } else { false }
         super.init(world, peer, "publisher \(number) (\(way), \(pace))", pace: pace)
         if case .ingest(_, _, true) = way {
@@ -49,7 +55,7 @@ final class Publisher: Client {
         }
     }
 
-    private var hasAcks: Bool {
+    var hasAcks: Bool {
         switch way {
         case .http: true
         case .ingest(_, _, let acks): acks
@@ -63,6 +69,7 @@ final class Publisher: Client {
         // Pipelining: a few requests may be under way before the first is answered.
         for _ in 0..<random.magnitude(1...7) where mayWriteMore {
             left -= 1
+            if world.plan.hasDemands, demandRandom.chance(0.4), writeOnConditions() { continue }
             if way == .http { writeRequest() } else { writeLine() }
         }
         finishIfDone()
@@ -86,7 +93,7 @@ final class Publisher: Client {
         left = 0
     }
 
-    private func make(_ channel: Int) -> (index: Int, text: [UInt8]) {
+    func make(_ channel: Int) -> (index: Int, text: [UInt8]) {
         let event = world.maker.event(
             discriminator: Channels.discriminator(channel), channelBytes: Channels.names[channel].utf8.count)
         return (world.truth.offer(event, channel: channel), event.text)
@@ -152,9 +159,9 @@ final class Publisher: Client {
         }
     }
 
-    private func request(_ body: [UInt8], _ item: Item, _ query: [String]) -> [UInt8] {
+    func request(_ body: [UInt8], _ item: Item, _ query: [String], fields: String = "") -> [UInt8] {
         var head = "POST /v1/events\(query.isEmpty ? "" : "?" + query.joined(separator: "&")) HTTP/1.1\r\n"
-        head += "Host: localhost:7575\r\nContent-Type: application/\(item.isBatch ? "x-ndjson" : "json")\r\n"
+        head += "Host: localhost:7575\r\nContent-Type: application/\(item.isBatch ? "x-ndjson" : "json")\r\n" + fields
         if random.chance(0.05) { head += "Expect: 100-continue\r\n" }
         guard random.chance(0.3) else {
             return Array(head + "Content-Length: \(body.count)\r\n\r\n") + body
@@ -250,14 +257,16 @@ final class Publisher: Client {
         let item = items[answered]
         answered += 1
         world.sightings.answers += 1
+        item.demands?.keyed?.wasAnswered()
         // A batch, a channel or a line that does not fit into memory is published not at all.
         if world.plan.memoryMax != nil, status == 0 || status == 503,
             ["overload", "too_many_channels"].contains(json["error"]?["code"]?.text)
         {
-            for index in item.events { try world.truth.refuse(index) }
+            if item.demands == nil { for index in item.events { try world.truth.refuse(index) } }
             wasShortOfMemory = true
             return
         }
+        if try takeRefusal(item, answered - 1, status: status, json) { return }
         if item.isMortal, json["error"]?["code"]?.text == "channel_ended" {
             guard status == 0 || status == 409 else { throw Malformed("\(status) for a channel that has ended") }
             return
@@ -277,17 +286,20 @@ final class Publisher: Client {
         let names =
             ["cursor", "seq", "level", "dup", "subscribers", "behind"] + (item.isBatch ? ["first", "count"] : [])
         guard status == 200, json.names == names, let seq = json["seq"]?.integer, json["level"]?.text == "accepted",
-            json["cursor"]?.text == "\(world.truth.epoch)-\(seq)", json["dup"] == .bool(false),
+            json["cursor"]?.text == "\(world.truth.epoch)-\(seq)",
+            let isDuplicate = json["dup"].map({ $0 == .bool(true) }),
             let subscribers = json["subscribers"]?.integer, let behind = json["behind"]?.integer
         else { throw Malformed("\(status) \(json)") }
         guard behind <= subscribers, subscribers <= world.readersEver else { throw Malformed("\(json) counts wrongly") }
-        guard seq <= world.head, seq > lastSeq else { throw Malformed("ack \(seq) after \(lastSeq)") }
+        guard seq <= world.head, isDuplicate || seq > lastSeq else { throw Malformed("ack \(seq) after \(lastSeq)") }
+        if isDuplicate, subscribers + behind > 0 { throw Malformed("\(json) counts readers of a repetition") }
+        if isDuplicate || item.demands != nil { try takeAck(item, seq: seq, isDuplicate: isDuplicate) }
         if item.isBatch {
             guard json["first"]?.text == "\(world.truth.epoch)-\(seq + 1 - UInt64(item.events.count))",
                 json["count"]?.integer == UInt64(item.events.count)
             else { throw Malformed("\(json) for \(item.events.count) events") }
         }
-        lastSeq = seq
+        if !isDuplicate { lastSeq = seq }
         for (place, index) in item.events.reversed().enumerated() {
             try world.truth.learn(index, is: seq - UInt64(place))
         }
@@ -335,6 +347,9 @@ final class Publisher: Client {
         var firstMissing: Int?
         for (place, item) in items.enumerated() where !item.events.isEmpty {
             let seqs = item.events.map { truth.offered[$0].seq }
+            try judgeDemands(item, truth)
+            // What a demand refused is missing rightly; what of it was published is in one piece.
+            if item.demands?.expected != nil || isOutOfOrder(item), seqs.allSatisfy({ $0 == 0 }) { continue }
             if item.isMortal, seqs.allSatisfy({ $0 == 0 }) { continue }
             if item.refusal != nil {
                 guard seqs.allSatisfy({ $0 == 0 }) else { throw Malformed("a refused batch was published in part") }
@@ -345,13 +360,13 @@ final class Publisher: Client {
                 firstMissing = firstMissing ?? place
                 continue
             }
-            guard firstMissing == nil || wasShortOfMemory else {
+            guard firstMissing == nil || wasShortOfMemory || isOutOfOrder(item) else {
                 throw Malformed("item \(place) was published, \(firstMissing ?? 0) was not")
             }
-            guard seqs[0] > last, seqs[seqs.count - 1] - seqs[0] == UInt64(seqs.count - 1) else {
+            guard seqs[0] > last || isOutOfOrder(item), seqs[seqs.count - 1] - seqs[0] == UInt64(seqs.count - 1) else {
                 throw Malformed("item \(place) has numbers \(seqs) after \(last)")
             }
-            last = seqs[seqs.count - 1]
+            if !isOutOfOrder(item) { last = seqs[seqs.count - 1] }
         }
         if isWhole, !wasShortOfMemory, let firstMissing {
             throw Malformed("item \(firstMissing) of \(items.count) was never published")

@@ -38,6 +38,8 @@ struct Sightings {
     var parkedSends = 0
     var shutdowns = 0
     var probes = 0
+    var duplicates: UInt64 = 0
+    var conflicts: UInt64 = 0
     var channelsEnded = 0
     var bareEvents = 0
     // What only worlds on epoll can meet.
@@ -81,6 +83,8 @@ struct Sightings {
         worlds += 1
         hash = (hash ^ kernel.trace.hash) &* 0x9e37_79b9_7f4a_7c15
         published += engine.hub.head
+        duplicates += engine.metrics.duplicates
+        conflicts += engine.metrics.conflicts
         lagged += engine.metrics.laggards.total
         gaps += engine.metrics.gaps
         shed += engine.metrics.shed
@@ -130,6 +134,7 @@ struct Sightings {
             ("bare-event", UInt64(bareEvents)), ("epoll-world", UInt64(epollWorlds)),
             ("spurious-wake", UInt64(spuriousWakes)), ("hang-up-with-input", UInt64(hangUpsWithInput)),
             ("stale-event", UInt64(staleEvents)), ("single-event", UInt64(singleEvents)),
+            ("duplicate", duplicates), ("conflict", conflicts),
             ("comeback", UInt64(comebacks)), ("replaying", UInt64(replaying)), ("catching-up", UInt64(catchingUp)),
             ("replayed-byte", replayedBytes), ("replay-page", replayPages), ("pruned-event", pruned),
             ("gap-under-way", UInt64(gapsUnderWay)),

@@ -3,7 +3,8 @@
 import Foundation
 import Testing
 
-/// `FANOUT_SIMULATION_SEEDS` says how many worlds; `FANOUT_SIMULATION_SEED` names the one to run.
+/// `FANOUT_SIMULATION_SEEDS` says how many worlds; `FANOUT_SIMULATION_SEED` names the one to run. Every fourth seed
+/// makes one with a database, too; with `FANOUT_SIMULATION_KIND=database` every seed does, and nothing else.
 @Suite("The server in the simulation", .serialized)
 struct SimulationTests {
     private static let environment = ProcessInfo.processInfo.environment
@@ -22,6 +23,10 @@ struct SimulationTests {
         return first..<first + (environment["FANOUT_SIMULATION_SEEDS"].flatMap(UInt64.init) ?? seedsUsual)
     }()
 
+    private static let isAllStored = environment["FANOUT_SIMULATION_KIND"] == "database"
+
+    private static func isStored(_ seed: UInt64) -> Bool { isAllStored || seed % 4 == 0 }
+
     private static func replay(_ seed: UInt64) -> String {
         bug.map { "Tests/planted.sh replay \(seed) \($0)" }
             ?? "FANOUT_SIMULATION_SEED=\(seed) swift test --filter SimulationTests"
@@ -30,13 +35,23 @@ struct SimulationTests {
     @Test("every reader gets what is his, whatever the kernel, the network and the others do")
     func worlds() throws {
         var total = Sightings()
+        var stored = StoredSightings()
         var failures = 0
         for seed in Self.seeds where failures < (Self.bug == nil ? 3 : 1) {
             CrashNote.set("simulation: stopped in seed \(seed); again with: \(Self.replay(seed))\n")
-            let world = try World(seed: seed)
-            world.sightings = total
-            let faults = world.run()
-            total = world.sightings
+            var faults: [String] = []
+            if !Self.isAllStored {
+                let world = try World(seed: seed)
+                world.sightings = total
+                faults = world.run()
+                total = world.sightings
+            }
+            if faults.isEmpty, Self.isStored(seed) {
+                let world = try StoredWorld(seed: seed)
+                world.sightings = stored
+                faults = world.run()
+                stored = world.sightings
+            }
             if faults.isEmpty { continue }
             failures += 1
             if let bug = Self.bug { print("planted: \(bug): seed \(seed): \(faults[0].prefix(160))") }
@@ -44,8 +59,10 @@ struct SimulationTests {
         }
         CrashNote.set("")
         print(total.line)
+        print(stored.line)
         guard Self.bug == nil, Self.seeds.count >= 2000, failures == 0 else { return }
-        for (name, count) in total.all { #expect(count > 0, "no world met '\(name)'") }
+        for (name, count) in total.all where !Self.isAllStored { #expect(count > 0, "no world met '\(name)'") }
+        for (name, count) in stored.all { #expect(count > 0, "no world with a database met '\(name)'") }
     }
 
     @Test("the same seed gives the same run, byte for byte", .enabled(if: seeds.count > 1))
@@ -61,5 +78,12 @@ struct SimulationTests {
             hashes.insert(first.kernel.trace.hash)
         }
         #expect(hashes.count == few.count)
+        for seed in few where Self.isStored(seed) {
+            let first = try StoredWorld(seed: seed)
+            let second = try StoredWorld(seed: seed)
+            #expect(first.run() == second.run(), "seed \(seed)")
+            #expect(first.kernel.trace.hash == second.kernel.trace.hash, "seed \(seed), with a database")
+            #expect(first.kernel.now == second.kernel.now, "seed \(seed), with a database")
+        }
     }
 }

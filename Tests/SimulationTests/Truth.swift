@@ -82,6 +82,13 @@ final class Truth {
         return index
     }
 
+    /// The number of the newest event of a channel that anybody has said, before a number where one is given; 0 is
+    /// none.
+    func newest(of channel: Int, before end: UInt64 = .max) -> UInt64 {
+        let known = atSeq.prefix(Int(clamping: end - 1))
+        return UInt64(known.lastIndex { $0 >= 0 && offered[$0].channel == channel }.map { $0 + 1 } ?? 0)
+    }
+
     /// For a subscription, how many events up to each number belong to it. The log must be known to its end.
     func counts(_ wanted: Wanted) -> [UInt32] {
         var table: [[String?: Bool]] = []

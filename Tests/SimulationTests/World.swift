@@ -33,6 +33,8 @@ final class World {
     private var auditor: Reader!
     var readers: [Reader] = []
     var publishers: [Publisher] = []
+    /// What was sent with a key, by whomever.
+    var keyed: [KeyedPublication] = []
     var vandals: [Vandal] = []
     var probers: [Prober] = []
     var keeper: ChannelKeeper?

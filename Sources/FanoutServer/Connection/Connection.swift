@@ -93,7 +93,8 @@ struct Connection: BitwiseCopyable {
         static let standardInput = Flags(rawValue: 1 << 16)
         /// Lines are text to be wrapped, not events.
         static let plainText = Flags(rawValue: 1 << 17)
-        /// The rest of a line that was too long is being thrown away.
+        /// The rest of a line that was too long is being thrown away; of an HTTP client, what came behind the request
+        /// whose answer waits, and could not be kept.
         static let skipsLine = Flags(rawValue: 1 << 18)
         /// It was accepted into one of the places kept for health and metrics: none was left, for anybody or for its
         /// peer.
@@ -106,6 +107,8 @@ struct Connection: BitwiseCopyable {
         static let awaitsReplay = Flags(rawValue: 1 << 22)
         /// A missed event ends its stream instead of being reported.
         static let failsOnGap = Flags(rawValue: 1 << 23)
+        /// It waits for the database to read what it is sent next: true exactly while it is in a list of those.
+        static let awaitsStore = Flags(rawValue: 1 << 29)
         /// An HTTP connection that has had an answer and may go on: it is idle from the moment that was taken.
         static let answered = Flags(rawValue: 1 << 28)
         /// The kernel had no memory for its send, which is tried again after a rest.
@@ -159,6 +162,16 @@ struct Connection: BitwiseCopyable {
 
     /// "No index".
     static let none = UInt32.max
+
+    /// Answers of an HTTP client or a writer that wait for the database. These have no place in a group, and use its
+    /// field: the record is full.
+    var waitingAnswers: UInt32 {
+        get { member }
+        set { member = newValue }
+    }
+
+    /// Whether an answer waits for the database.
+    var isAwaiting: Bool { waitingAnswers > 0 && (phase == .request || phase == .ingest) }
 
     /// Whether events still go to it.
     var isLive: Bool { phase == .subscriber && !flags.contains(.endsWhenSent) }

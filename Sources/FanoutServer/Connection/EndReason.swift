@@ -16,6 +16,10 @@ enum EndReason: UInt8, CaseIterable {
     case policy
     /// A message larger than the limit.
     case tooBig
+    /// What comes next could not be read from the database.
+    case internalError
+    /// The server stops because its database cannot go on, and is started again.
+    case restarting
     /// No place for this reader now.
     case overload
     /// The reader fell behind its limits.
@@ -39,6 +43,8 @@ enum EndReason: UInt8, CaseIterable {
         case .badUTF8: 1007
         case .policy: 1008
         case .tooBig: 1009
+        case .internalError: 1011
+        case .restarting: 1012
         case .overload: 1013
         case .slow: 4008
         case .noPong: 4408
@@ -57,6 +63,8 @@ enum EndReason: UInt8, CaseIterable {
         case .badUTF8: "bad_utf8"
         case .policy: "policy"
         case .tooBig: "too_big"
+        case .internalError: "internal"
+        case .restarting: "restarting"
         case .overload: "overload"
         case .slow: "slow"
         case .noPong: "no_pong"
@@ -69,7 +77,7 @@ enum EndReason: UInt8, CaseIterable {
     /// Whether coming back makes sense: then `$bye` says when.
     var invitesBack: Bool {
         switch self {
-        case .shutdown, .overload, .slow, .noPong, .cursorGone: true
+        case .shutdown, .restarting, .internalError, .overload, .slow, .noPong, .cursorGone: true
         default: false
         }
     }

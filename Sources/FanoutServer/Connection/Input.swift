@@ -129,16 +129,24 @@ extension Engine {
         case .subscriber:
             // What a reader says costs nothing, but for a `$subscribe`, which may walk over all channels.
             guard !connection.pointee.flags.contains(.firstSeen), turnWork > shares.turnWork else { return true }
-            deferInput(slot)
+            deferInput(slot, to: &deferred)
             return false
         case .draining, .free, .listener, .closing: return true
         }
-        if connection.pointee.ring.byteCount > shares.answersPendingBytes {
+        let awaitedMost = connection.pointee.phase == .ingest ? WaitingAnswers.perWriterMax : 1
+        if connection.pointee.ring.byteCount > shares.answersPendingBytes
+            || connection.pointee.waitingAnswers >= awaitedMost
+            || slot == standardInput && isStorageRefusing
+        {
             pauseInput(slot)
             return false
         }
+        if writersWait, connection.pointee.phase == .ingest {
+            deferInput(slot, to: &waitingWriters)
+            return false
+        }
         if isPlanted("turnShareIgnored") { return true }
-        if !hasShareLeft { deferInput(slot) }
+        if !hasShareLeft { deferInput(slot, to: &deferred) }
         return hasShareLeft
     }
 
@@ -148,19 +156,34 @@ extension Engine {
             && metrics.eventsIn &- turnEventsBefore < Limits.turnEvents
     }
 
-    private func pauseInput(_ slot: UInt32) {
+    func pauseInput(_ slot: UInt32) {
         let connection = delivery.connections.records + Int(slot)
         guard !connection.pointee.flags.contains(.inputPaused) else { return }
         connection.pointee.flags.insert(.inputPaused)
         loop.pauseReceiving(delivery.connections.socket(slot))
     }
 
-    private func deferInput(_ slot: UInt32) {
+    private func deferInput(_ slot: UInt32, to list: inout [UInt32]) {
         let connection = delivery.connections.records + Int(slot)
         pauseInput(slot)
         guard !connection.pointee.flags.contains(.inputDeferred) else { return }
         connection.pointee.flags.insert(.inputDeferred)
-        deferred.append(slot)
+        list.append(slot)
+    }
+
+    /// At the end of a turn: whether writers of lines wait until the database has done more. HTTP clients do not: their
+    /// connections may be readers', and those that publish are told when there is no room.
+    func updateWritersWait() {
+        guard let storage else { return }
+        let isPressed = storage.isPressed(accepted: hub.accepted)
+        defer { writersWait = isPressed }
+        guard writersWait, !isPressed else { return }
+        deferred.append(contentsOf: waitingWriters)
+        waitingWriters.removeAll(keepingCapacity: true)
+        if inboxWaits {
+            inboxWaits = false
+            loop.wakeup.signal()
+        }
     }
 
     /// Goes on with input that was put off, in turn: who gets a share of this turn and has more than that comes behind
@@ -183,7 +206,9 @@ extension Engine {
     /// Goes on reading from a connection whose input was paused.
     func resumeInput(_ slot: UInt32) {
         let connection = delivery.connections.records + Int(slot)
-        guard connection.pointee.flags.contains(.inputPaused) else { return }
+        guard connection.pointee.flags.contains(.inputPaused),
+            connection.pointee.phase != .request || connection.pointee.waitingAnswers == 0
+        else { return }
         connection.pointee.flags.remove(.inputPaused)
         consumeKept(slot)
         guard !connection.pointee.flags.contains(.inputPaused), connection.pointee.phase != .closing,
@@ -208,6 +233,9 @@ extension Engine {
                 close(slot, .reset, .peerGone)
             } else if connection.pointee.flags.contains(.inputPaused) {
                 // What it said before is still to be used.
+            } else if slot == standardInput, isStorageRefusing {
+                // Its last line may still wait for a line feed that does not come.
+                connection.pointee.flags.insert(.inputPaused)
             } else {
                 finishInput(slot)
             }

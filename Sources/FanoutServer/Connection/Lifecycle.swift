@@ -74,6 +74,8 @@ extension Engine {
         connection.pointee.flags.insert(.endsWhenSent)
         if connection.pointee.phase == .subscriber, !isPlanted("eventAfterLagClose") { hub.detach(slot) }
         releaseInput(slot)
+        // The answers that it waits for go first.
+        if connection.pointee.isAwaiting { return }
         if connection.pointee.ring.isEmpty {
             finishEnding(slot)
         } else {
@@ -85,7 +87,9 @@ extension Engine {
     /// connection if anything unread had come in, and the peer could lose the last bytes.
     func finishEnding(_ slot: UInt32) {
         let connection = delivery.connections.records + Int(slot)
-        guard connection.pointee.phase != .closing, connection.pointee.phase != .draining else { return }
+        guard connection.pointee.phase != .closing, connection.pointee.phase != .draining,
+            !connection.pointee.isAwaiting
+        else { return }
         // Standard input has no write side to shut. Who was turned away as it came in, without having said anything,
         // must not keep the place it was told so in.
         let isTurnedAway = connection.pointee.flags.contains(.inReservedPlace) && isRaw(slot)
@@ -136,6 +140,7 @@ extension Engine {
         delivery.release(slot)
         releaseInput(slot)
         forgetReplay(slot)
+        if slot == standardInput { standardInput = Connection.none }
         delivery.connections.free(slot)
     }
 
@@ -144,6 +149,7 @@ extension Engine {
         if connection.pointee.flags.contains(.inputDeferred) {
             connection.pointee.flags.remove(.inputDeferred)
             deferred.removeAll { $0 == slot }
+            waitingWriters.removeAll { $0 == slot }
         }
         guard connection.pointee.input != Connection.none else { return }
         inputs.release(connection.pointee.input)
@@ -159,6 +165,8 @@ extension Engine {
     /// A connection's own timer fired: what that means follows from its phase.
     func deadlineReached(_ slot: UInt32) {
         let connection = delivery.connections.records + Int(slot)
+        // Whose answer waits for the database is neither idle nor slow.
+        if connection.pointee.isAwaiting { return }
         if connection.pointee.flags.contains(.endsWhenSent), connection.pointee.phase != .draining {
             // It never took its last bytes.
             close(slot, .reset, .slow)

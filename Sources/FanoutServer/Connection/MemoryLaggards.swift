@@ -49,6 +49,7 @@ extension Engine {
     private func giveUpMemory() {
         // Whoever replays goes on from pages that are made again.
         hub.pages.removeAll(&delivery.log.segments)
+        hub.stretches.removeAll()
         var leaving = leavingReferences()
         var leavingBytes = leaving.bytes
         for pinned in pinned(by: isLaggard) {
@@ -174,7 +175,7 @@ extension Engine {
         if connection.pointee.flags.contains(.acks) {
             scratch.removeAll(keepingCapacity: true)
             PublishFault(503, "overload", "no memory is left for this line: come back later").append(to: &scratch)
-            sayScratch(slot)
+            sayInOrder(slot)
         }
         endWhenSent(slot)
     }

@@ -9,6 +9,7 @@ extension Engine {
         let head = request.head
         var status = 200
         var body: [UInt8] = []
+        let changesBefore = hub.outgoing.count
         do throws(PublishFault) {
             switch head.method {
             case .get, .head:
@@ -19,10 +20,14 @@ extension Engine {
                 body = channelsJSON()
             case .put:
                 let name = try channelNamed(request)
+                if hub.records, let index = hub.channels.index(of: name), hub.channels[index].hasEnded {
+                    try checkStorage()
+                }
                 status = try declare(name) ? 201 : 200
                 if let index = hub.channels.index(of: name) { append(index, to: &body) }
             case .delete:
                 guard let index = hub.channels.index(of: try channelNamed(request)) else { throw .noSuchChannel }
+                if hub.records { try checkStorage() }
                 try endChannel(index)
                 append(index, to: &body)
             default:
@@ -32,6 +37,9 @@ extension Engine {
         } catch {
             status = error.status
             error.append(to: &body)
+        }
+        if hub.outgoing.count > changesBefore {
+            return answerChanged(slot, status: status, body: body, keepAlive: head.keepAlive, fields)
         }
         respond(
             slot, status: status, body: body, withBody: head.method != .head, keepAlive: head.keepAlive, fields: fields)
@@ -94,7 +102,7 @@ extension Engine {
         guard hub.channels[index].name != .standard else {
             throw PublishFault(409, "channel_permanent", "the default channel cannot be ended")
         }
-        hub.end(index)
+        let isOver = hub.end(index)
         for (place, listener) in listeners.enumerated() where listener.kind == .ingest(channel: index, fixed: true) {
             hub.extraWork &+= Self.socketWork
             close(listener.socket.slot, .graceful, .ended)
@@ -104,14 +112,23 @@ extension Engine {
         hub.extraWork &+= UInt64(delivery.connections.slotsUsed)
         for slot in 0..<UInt32(delivery.connections.slotsUsed) {
             let connection = delivery.connections.records + Int(slot)
-            switch connection.pointee.phase {
-            case .ingest where connection.pointee.group == index && connection.pointee.flags.contains(.channelFixed):
+            if connection.pointee.phase == .ingest, connection.pointee.group == index,
+                connection.pointee.flags.contains(.channelFixed)
+            {
                 endWhenSent(slot)
-            // Who replays gets the rest first.
-            case .subscriber where connection.pointee.isLive && !connection.pointee.flags.contains(.replaying):
-                if hub.hasEnded(hub.subscriptions[connection.pointee.group].patterns) { bye(slot, .ended) }
-            default: break
             }
+        }
+        if isOver { sayEnded() }
+    }
+
+    /// A channel is over: whoever reads nothing else is told.
+    func sayEnded() {
+        hub.extraWork &+= UInt64(delivery.connections.slotsUsed)
+        for slot in 0..<UInt32(delivery.connections.slotsUsed) {
+            let connection = delivery.connections.records + Int(slot)
+            // Who replays gets the rest first.
+            guard connection.pointee.isLive, !connection.pointee.flags.contains(.replaying) else { continue }
+            if hub.hasEnded(hub.subscriptions[connection.pointee.group].patterns) { bye(slot, .ended) }
         }
     }
 

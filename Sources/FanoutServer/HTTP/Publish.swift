@@ -6,7 +6,8 @@ import Wire
 /// What the query of a publisher asks for, name by name.
 private struct PublishWishes {
     var channel: ChannelName?
-    var level = AckLevel.accepted
+    var level: AckLevel?
+    var conditions: Preconditions?
 
     mutating func take(_ name: Span<UInt8>, _ value: Span<UInt8>) throws(PublishFault) {
         if name.equals("channel") {
@@ -15,15 +16,11 @@ private struct PublishWishes {
             channel = named
         } else if name.equals("ack") {
             level = try PublishFault.level(Self.text(value))
-        } else if Self.comesLater(name) {
-            throw .unsupported(Self.text(name))
         } else {
-            throw .unknownParameter(Self.text(name))
+            var conditions = self.conditions ?? Preconditions()
+            guard try conditions.take(name, value) else { throw .unknownParameter(Self.text(name)) }
+            self.conditions = conditions
         }
-    }
-
-    private static func comesLater(_ name: Span<UInt8>) -> Bool {
-        name.equals("expect_last") || name.equals("producer") || name.equals("pepoch") || name.equals("pseq")
     }
 
     private static func text(_ bytes: Span<UInt8>) -> String { String(decoding: Array(bytes: bytes), as: UTF8.self) }
@@ -40,7 +37,7 @@ extension Engine {
                 request.head.contentEncoding == nil
             else { throw .mediaType }
             let options = try publishOptions(request)
-            let rules = try eventRules(of: options.destination)
+            let rules = eventRules(of: options.destination)
             defer { hub.discardStaged() }
             if isBatch {
                 try stageLines(request.body, rules: rules)
@@ -48,12 +45,9 @@ extension Engine {
                 try stage(request.body, rules: rules)
             }
             turnInputBytes += request.body.count
-            let receipt = try publishStaged(to: options.destination)
-            answer.removeAll(keepingCapacity: true)
-            ResponseJSON.appendAck(ack(receipt, options.level, isBatch: isBatch), to: &answer)
-            answer.append(UInt8(ascii: "\n"))
-            respond(
-                slot, status: options.level == .none ? 202 : 200, body: answer, keepAlive: keepAlive, fields: fields)
+            let receipt = try publishStaged(options)
+            answerPublished(
+                slot, receipt, try level(options.level), isBatch: isBatch, keepAlive: keepAlive, fields)
         } catch {
             metrics.refusedEvents &+= 1
             var body: [UInt8] = []
@@ -63,9 +57,12 @@ extension Engine {
     }
 
     private func publishOptions(_ request: borrowing Request) throws(PublishFault) -> PublishOptions {
-        guard request.head.idempotencyKey == nil else { throw .unsupported("Idempotency-Key") }
         var wishes = PublishWishes()
         let bytes = request.headBytes
+        if let key = request.head.idempotencyKey {
+            wishes.conditions = Preconditions()
+            try wishes.conditions?.take(key: bytes.extracting(key.range), isHeader: true)
+        }
         if PercentCoding.isPlain(bytes.extracting(request.head.query.range)) {
             var query = QueryString(request.head.query)
             while let pair = query.next(bytes) {
@@ -80,7 +77,8 @@ extension Engine {
             }
             for pair in pairs { try wishes.take(pair.name.span, pair.value.span) }
         }
-        return PublishOptions(destination: .name(wishes.channel ?? .standard), level: wishes.level)
+        return PublishOptions(
+            destination: .name(wishes.channel ?? .standard), level: wishes.level, conditions: wishes.conditions)
     }
 
     /// Stages every line, or none: the first fault names its line.
@@ -116,6 +114,7 @@ extension Engine {
         Ack(
             last: Cursor(epoch: hub.epoch, seq: receipt.last),
             batch: isBatch ? (Cursor(epoch: hub.epoch, seq: receipt.first), receipt.count) : nil, level: level,
-            subscribers: receipt.subscribers, behind: receipt.behind)
+            isDuplicate: receipt.isDuplicate, isPlaceKnown: receipt.isPlaceKnown, subscribers: receipt.subscribers,
+            behind: receipt.behind)
     }
 }

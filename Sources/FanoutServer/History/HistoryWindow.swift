@@ -69,9 +69,12 @@ struct HistoryWindow: ~Copyable {
     /// - Parameters:
     ///   - bytesMax: what may be held; 0 turns the window off.
     ///   - segmentBytes: the usual size of a segment.
-    init(bytesMax: Int, segmentBytes: Int) {
+    ///   - unstoredBytesMax: bytes of lines that may be on their way to a database, and are held beyond the limit.
+    init(bytesMax: Int, segmentBytes: Int, unstoredBytesMax: Int = 0) {
         self.bytesMax = bytesMax
-        capacity = bytesMax / segmentBytes + 2
+        // Two blocks that follow each other hold more than a segment's bytes: the line that begins the second did not
+        // fit into the first.
+        capacity = bytesMax / segmentBytes + 2 + 2 * unstoredBytesMax / segmentBytes
         blocks = .allocate(capacity: capacity)
         let pages = mmap(
             nil, capacity * Self.tableBytesMax, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
@@ -140,10 +143,12 @@ struct HistoryWindow: ~Copyable {
         segments[line.segment].isHistory = true
     }
 
-    /// The oldest block, if more is held than may be; never the one that is being written.
-    func surplus(_ segments: borrowing SegmentStore) -> HistoryBlock? {
+    /// The oldest block, if more is held than may be; never the one that is being written, nor one of which events are
+    /// not stored, as far as there is room.
+    /// - Parameter stored: the newest event that the database has, where there is one.
+    func surplus(_ segments: borrowing SegmentStore, stored: UInt64 = .max) -> HistoryBlock? {
         guard blockCount > 1, blockCount == capacity || bytesHeld(segments) > bytesMax else { return nil }
-        return blocks[first]
+        return blockCount == capacity || blocks[first].lastSeq <= stored ? blocks[first] : nil
     }
 
     /// Forgets the oldest block; who still has to send bytes of it keeps its segment.

@@ -50,15 +50,20 @@ extension Hub {
     /// The oldest event held, or the next one where none is.
     var oldestHeld: UInt64 { window.firstSeq ?? head + 1 }
 
-    /// What follows a place in the history, for the readers of a group in one format. `place` is below the head, and
-    /// the event behind it is held.
-    func replayStep(after place: UInt64, _ format: WireFormat, _ group: UInt32) -> ReplayStep {
-        guard let block = window.place(holding: place + 1) else {
-            preconditionFailure("what comes next is not held")
-        }
+    /// Where the events of a page are taken from.
+    private enum Source {
+        /// A block of the window.
+        case block(HistoryBlock)
+        /// A stretch that was read from the database, by its place.
+        case stretch(Int)
+    }
+
+    /// What follows a place in the history, for the readers of a group in one format. `place` is below the head. nil:
+    /// it is to be read from the database first.
+    func replayStep(after place: UInt64, _ format: WireFormat, _ group: UInt32) -> ReplayStep? {
         let isEverything = subscriptions[group].isEverything
-        if format == .jsonl, isEverything {
-            let block = window[block]
+        let block = window.place(holding: place + 1).map { window[$0] }
+        if let block, format == .jsonl, isEverything {
             let first = Int(place + 1 - block.firstSeq)
             return ReplayStep(
                 run: block.run(from: first, delivery.log.segments), events: block.count - UInt32(first),
@@ -68,15 +73,50 @@ extension Hub {
         if let page = pages.find(place + 1, format: format.rawValue, filter: filter) {
             return step(after: place, pages.pages[page], looked: 0)
         }
+        let source: Source
+        let first: UInt64
+        if let block {
+            source = .block(block)
+            first = block.firstSeq
+        } else {
+            guard records else { preconditionFailure("what comes next is not held") }
+            guard let found = stretches.find(place + 1, of: channelsToRead(by: group)) else { return nil }
+            source = .stretch(found)
+            first = firstComplete(stretches.stretches[found].first, group)
+        }
         // A page may be full before it has come so far. What follows is made at once: when this reader's turn comes
         // again, pages of others may have taken the place of this one, and so for ever. O(events of the block).
         var looked = 0
         while true {
-            let (page, its) = makePage(for: place + 1, window[block].firstSeq, format, filter, group)
+            let (page, its) = makePage(for: place + 1, source, from: first, format, filter, group)
             looked += its
             let made = pages.pages[page]
             if made.last > place { return step(after: place, made, looked: looked) }
         }
+    }
+
+    /// The channels that are read from the database for a group: those it names, sorted, where they are few; nil reads
+    /// all.
+    func channelsToRead(by group: UInt32) -> [String]? { Self.channelsToRead(by: subscriptions[group].patterns) }
+
+    /// The same for patterns; none means every channel.
+    static func channelsToRead(by patterns: [ChannelPattern]) -> [String]? {
+        guard !patterns.isEmpty, patterns.count <= channelsReadMax else { return nil }
+        var names: [String] = []
+        for pattern in patterns {
+            guard let name = pattern.name else { return nil }
+            names.append(name.description)
+        }
+        return names.sorted()
+    }
+    /// Up to so many channels the database reads by their own index.
+    private static let channelsReadMax = 64
+
+    /// From where on a stretch that begins with `first` has all that a group can have: retention may have removed what
+    /// is before.
+    private func firstComplete(_ first: UInt64, _ group: UInt32) -> UInt64 {
+        guard prunedSeq >= first else { return first }
+        return max(first, newestPruned(in: group) + 1)
     }
 
     /// The frames of a page behind a place that it speaks for.
@@ -90,34 +130,97 @@ extension Hub {
             events: segment.markCount - skipped, through: page.last, looked: looked)
     }
 
-    /// Makes a page that comes nearer to an event, or goes on with one. Pages begin where blocks do, so that readers
-    /// who come back to different places share them.
+    /// Makes a page that comes nearer to an event, or goes on with one. Pages begin where blocks and stretches do, so
+    /// that readers who come back to different places share them.
     private func makePage(
-        for seq: UInt64, _ blockFirst: UInt64, _ format: WireFormat, _ filter: UInt64, _ group: UInt32
+        for seq: UInt64, _ source: Source, from sourceFirst: UInt64, _ format: WireFormat, _ filter: UInt64,
+        _ group: UInt32
     ) -> (page: Int, looked: Int) {
-        let nearest = pages.nearest(before: seq, notBefore: blockFirst - 1, format: format.rawValue, filter: filter)
-        let first = nearest.map { pages.pages[$0].last + 1 } ?? blockFirst
-        let through = min(head, first + UInt64(Self.replayLookMax) - 1)
+        let nearest = pages.nearest(before: seq, notBefore: sourceFirst - 1, format: format.rawValue, filter: filter)
+        let first = nearest.map { pages.pages[$0].last + 1 } ?? sourceFirst
         if let nearest, !pages.pages[nearest].isFull {
-            let filled = fill(pages.pages[nearest].segment, first...through, format, group)
+            let filled = fill(pages.pages[nearest].segment, first, source, format, group)
             pages.extend(nearest, through: filled.last, isFull: filled.isFull)
             return (nearest, filled.looked)
         }
         // A frame is its line and at most a hundred bytes more.
-        let lineBytes = lineBytes(first)
+        let lineBytes = lineBytes(first, source)
         let segment = delivery.log.segments.take(
             chain: Chain(rawValue: format.rawValue)!,
             bytesMin: max(delivery.log.segments.segmentBytes, lineBytes + 128))
-        let filled = fill(segment, first...through, format, group)
+        let filled = fill(segment, first, source, format, group)
         let page = ReplayPage(
             format: format.rawValue, filter: filter, first: first, last: filled.last, segment: segment,
             isFull: filled.isFull)
         return (pages.insert(page, &delivery.log.segments), filled.looked)
     }
 
-    private func lineBytes(_ seq: UInt64) -> Int {
-        guard let place = window.place(holding: seq) else { return 0 }
-        return window[place].line(Int(seq - window[place].firstSeq), delivery.log.segments).count
+    /// The bytes of the first line that a page of a source would have.
+    private func lineBytes(_ first: UInt64, _ source: Source) -> Int {
+        switch source {
+        case .block:
+            guard let place = window.place(holding: first) else { return 0 }
+            return window[place].line(Int(first - window[place].firstSeq), delivery.log.segments).count
+        case .stretch(let place):
+            let row = stretches.stretches[place].firstRow(from: first)
+            let rows = stretches.stretches[place].page.rows
+            return row < rows.count ? rows[row].line.count + 1 : 0
+        }
+    }
+
+    /// Adds the frames of the events from a number on that a group gets to a segment, as far as they fit.
+    private func fill(
+        _ segment: UInt32, _ first: UInt64, _ source: Source, _ format: WireFormat, _ group: UInt32
+    ) -> (last: UInt64, isFull: Bool, looked: Int) {
+        switch source {
+        case .block:
+            let through = min(head, first + UInt64(Self.replayLookMax) - 1)
+            return fill(segment, first...through, format, group)
+        case .stretch(let place): return fill(segment, first, of: stretches.stretches[place], format, group)
+        }
+    }
+
+    private func fill(
+        _ segment: UInt32, _ first: UInt64, of stretch: StoredStretch, _ format: WireFormat, _ group: UInt32
+    ) -> (last: UInt64, isFull: Bool, looked: Int) {
+        let wanted = stretch.wanted(subscriptions[group].patterns)
+        let types = subscriptions[group].types
+        let now = UInt32(truncatingIfNeeded: delivery.loop.now)
+        let page = stretch.page
+        let start = stretch.firstRow(from: first)
+        var place = start
+        while place < page.rows.count, page.rows[place].seq <= stretch.last {
+            let row = page.rows[place]
+            if wanted[row.channel], page.isWanted(row, types) {
+                let fits = page.bytes.withUnsafeBufferPointer {
+                    add(UnsafeBufferPointer(rebasing: $0[row.line]), row.seq, to: segment, format, now)
+                }
+                guard fits else { return (row.seq - 1, true, place - start) }
+            }
+            place += 1
+        }
+        // What lies behind may be another stretch's, or the window's: its pages begin there.
+        return (stretch.last, true, place - start + 1)
+    }
+
+    /// Adds the frame of an event to a segment, if it fits.
+    private func add(
+        _ object: UnsafeBufferPointer<UInt8>, _ seq: UInt64, to segment: UInt32, _ format: WireFormat, _ now: UInt32
+    ) -> Bool {
+        let empty: [UInt8] = []
+        // What was stamped is in the line already.
+        let stamp = Stamp(members: [], epoch: epoch, seq: seq, timeMilliseconds: 0)
+        let byteCount = EventEncoder.byteCount(format, stamp: stamp, channel: empty.span, event: object.span)
+        let used = delivery.log.segments[segment].used
+        guard Int(used) + byteCount <= Int(delivery.log.segments[segment].capacity),
+            Int(delivery.log.segments[segment].markCount) < SegmentStore.marksMax
+        else { return false }
+        EventEncoder.encode(
+            format, stamp: stamp, channel: empty.span, event: object.span,
+            into: delivery.log.segments[segment].base + Int(used))
+        delivery.log.segments[segment].used = used + UInt32(byteCount)
+        delivery.log.segments.mark(segment, seq: seq, writtenAt: now)
+        return true
     }
 
     /// Adds the frames of held events that a group gets to a segment, as far as they fit.
@@ -126,7 +229,6 @@ extension Hub {
     ) -> (last: UInt64, isFull: Bool, looked: Int) {
         var matcher = ChannelMatcher(subscriptions[group].patterns)
         let now = UInt32(truncatingIfNeeded: delivery.loop.now)
-        let empty: [UInt8] = []
         var seq = events.lowerBound
         var place = window.place(holding: seq)!
         while seq <= events.upperBound {
@@ -134,19 +236,9 @@ extension Hub {
             let inBlock = Int(seq - block.firstSeq)
             if matcher.matches(block.events[inBlock].channel, channels), isWanted(block, inBlock, group) {
                 let line = block.line(inBlock, delivery.log.segments)
-                let object = UnsafeBufferPointer(rebasing: line.dropLast())
-                // What was stamped is in the line already.
-                let stamp = Stamp(members: [], epoch: epoch, seq: seq, timeMilliseconds: 0)
-                let byteCount = EventEncoder.byteCount(format, stamp: stamp, channel: empty.span, event: object.span)
-                let used = delivery.log.segments[segment].used
-                guard Int(used) + byteCount <= Int(delivery.log.segments[segment].capacity),
-                    Int(delivery.log.segments[segment].markCount) < SegmentStore.marksMax
-                else { return (seq - 1, true, Int(seq - events.lowerBound)) }
-                EventEncoder.encode(
-                    format, stamp: stamp, channel: empty.span, event: object.span,
-                    into: delivery.log.segments[segment].base + Int(used))
-                delivery.log.segments[segment].used = used + UInt32(byteCount)
-                delivery.log.segments.mark(segment, seq: seq, writtenAt: now)
+                guard add(UnsafeBufferPointer(rebasing: line.dropLast()), seq, to: segment, format, now) else {
+                    return (seq - 1, true, Int(seq - events.lowerBound))
+                }
             }
             seq += 1
             if seq > block.lastSeq { place += 1 }

@@ -77,9 +77,11 @@ extension Hub {
 
     /// A connection does not replay any more. With the last one the pages go.
     private func noteReplayed(_ slot: UInt32) {
-        delivery.connections[slot].flags.remove(.replaying)
+        delivery.connections[slot].flags.subtract([.replaying, .awaitsStore])
         replayingCount -= 1
-        if replayingCount == 0, !isPlanted("pagesKeptForNobody") { pages.removeAll(&delivery.log.segments) }
+        guard replayingCount == 0 else { return }
+        if !isPlanted("pagesKeptForNobody") { pages.removeAll(&delivery.log.segments) }
+        stretches.removeAll()
     }
 
     /// The member that names the kind of a subscriber's `$` records.

@@ -5,6 +5,8 @@ import Wire
 /// One channel. It exists from its declaration or its first event on.
 struct Channel {
     let name: ChannelName
+    /// The same as the database has it.
+    let text: String
     let rules: CompiledRules
     /// Groups that read it, as of the subscription table's `groupsVersion`; `Hub.groups(of:)` brings them up to date.
     var groups = SlotList()
@@ -14,8 +16,18 @@ struct Channel {
     var lastSeq: UInt64 = 0
     /// The newest of its events that was held and is held no more; 0 is none.
     var prunedSeq: UInt64 = 0
+    /// With a database: the newest event that has a number, seen or not.
+    var acceptedSeq: UInt64 = 0
     /// Nothing will be published to it until it is declared again.
     var hasEnded = false
+    /// Its readers may know that it has ended: its last event is not held back any more.
+    var isOver = false
+
+    init(name: ChannelName, rules: CompiledRules) {
+        self.name = name
+        text = name.description
+        self.rules = rules
+    }
 }
 
 /// All channels, by index and by name. An index is good for the life of the server.

@@ -1,5 +1,6 @@
 /// What the configuration says of a channel, in the form the hub works with.
 
+import EventStore
 import Wire
 
 /// One pattern's rules. Compiled once at start.
@@ -9,6 +10,27 @@ struct CompiledRules {
     var onLag: Configuration.LagPolicy?
     var limits: Configuration.LagLimits?
     var start = Subscription.Start.now
+    /// What the database keeps; nil is everything.
+    var retention: RetentionLimits?
+    /// Nobody gets an event before the disk has it.
+    var isHeldBack = false
+}
+
+extension Configuration.Retention {
+    var isValid: Bool {
+        (count.map { (1...Self.countMost).contains($0) } ?? true)
+            && (ageSeconds.map { (1...Self.ageSecondsMost).contains($0) } ?? true)
+            && (bytes.map { (1...Self.bytesMost).contains($0) } ?? true)
+    }
+}
+
+extension RetentionLimits {
+    /// The same in the database's units. The limits are valid.
+    init(_ limits: Configuration.Retention) {
+        self.init(
+            events: limits.count.map(Int64.init), ageMs: limits.ageSeconds.map { Int64($0) * 1000 },
+            bytes: limits.bytes.map(Int64.init))
+    }
 }
 
 /// All rules, the most specific pattern first.
@@ -40,7 +62,14 @@ struct RuleBook {
             compiled.control = rules.control
             compiled.onLag = rules.onLag
             compiled.limits = rules.limits
+            compiled.isHeldBack = rules.visible == .synced
             compiled.start = rules.from == .start ? .start : .now
+            if let retention = rules.retention {
+                guard retention.isValid else {
+                    throw StartError("what is kept of '\(text)' is out of range", exitCode: .configuration)
+                }
+                compiled.retention = RetentionLimits(retention)
+            }
             if compiled.start != .now { allStartNow = false }
             entries.append((pattern, compiled))
         }
@@ -49,6 +78,9 @@ struct RuleBook {
 
     /// Whether no channel's readers begin elsewhere than at the present if they do not say.
     private(set) var allStartNow = true
+
+    /// Whether some channel's events are held back until the disk has them.
+    var holdsBack: Bool { entries.contains { $0.rules.isHeldBack } }
 
     /// The lag limits that are said of channels.
     var limits: [Configuration.LagLimits] { entries.compactMap(\.rules.limits) }

@@ -1,5 +1,6 @@
 /// The one total order: gives each event its number and hands it to everyone who asked for it.
 
+import EventStore
 import Planted
 import Wire
 
@@ -16,6 +17,9 @@ final class Hub {
         /// Subscribers that the last event was handed to, and those of them that had not yet taken what came before.
         var subscribers = 0
         var behind = 0
+        /// Whether it had been published before; then whether it is known under which numbers.
+        var isDuplicate = false
+        var isPlaceKnown = true
     }
 
     let delivery: Delivery
@@ -23,8 +27,8 @@ final class Hub {
     // These four without run-time checks of exclusivity, which would cost each event several calls: no access to one
     // of them lasts while another to the same one begins, since nothing that works on one calls back.
     @exclusivity(unchecked) private(set) var head: UInt64 = 0
-    @exclusivity(unchecked) private(set) var channels = ChannelTable()
-    @exclusivity(unchecked) private var staging = Staging()
+    @exclusivity(unchecked) var channels = ChannelTable()
+    @exclusivity(unchecked) var staging = Staging()
     /// The groups that get the stretch of events being published, by wire format of their members.
     @exclusivity(unchecked) private var reached: InlineArray<3, SlotList> = InlineArray(repeating: SlotList())
     /// The newest events, and what was made of them for those who come back.
@@ -32,6 +36,25 @@ final class Hub {
     @exclusivity(unchecked) var pages = ReplayPages()
     /// Readers that are sent what was published before.
     var replayingCount = 0
+    /// Whether there is a database: every event is recorded for it, and what the window does not hold is read there.
+    let records: Bool
+    /// What was read there for readers who come back.
+    @exclusivity(unchecked) var stretches = StoredStretches()
+    /// The newest event that the database is known to have.
+    private(set) var storedSeq: UInt64
+    /// What is on its way to the database in this turn.
+    @exclusivity(unchecked) var outgoing = StoreBatch()
+    /// Channels with a retention of their own, of which the database has not been told.
+    var retentionUntold: [UInt32] = []
+    /// Events that have numbers and that nobody has seen yet; and the publication among them that is being shown.
+    @exclusivity(unchecked) var held = HeldEvents()
+    @exclusivity(unchecked) var shown: HeldEvents.Entry?
+    /// What the publication that is being made leaves in the database beside its events.
+    @exclusivity(unchecked) var rows = StoreRows()
+    /// The newest of all events that retention has removed from the database.
+    var prunedSeq: UInt64 = 0
+    /// Changes whenever it has removed something. 0 is never.
+    var prunedVersion: UInt64 = 1
     /// The newest time stamp, in milliseconds since 1970.
     private var newestTime = Int64.min
     let rules: RuleBook
@@ -55,19 +78,28 @@ final class Hub {
     /// walked over to answer somebody, subscriptions looked up or asked about an event, and what else takes as long.
     var extraWork: UInt64 = 0
 
-    /// - Parameter historyBytes: how much of the past is held.
+    /// - Parameters:
+    ///   - historyBytes: how much of the past is held.
+    ///   - head: the newest event of the database.
+    ///   - records: whether there is one.
     init(
-        delivery: Delivery, epoch: Epoch, configuration: Configuration, historyBytes: Int = 0
+        delivery: Delivery, epoch: Epoch, configuration: Configuration, historyBytes: Int = 0, head: UInt64 = 0,
+        records: Bool = false
     ) throws(StartError) {
         self.delivery = delivery
         self.epoch = epoch
+        self.head = head
+        self.records = records
+        storedSeq = head
         rules = try RuleBook(configuration)
         let limits = [configuration.limits] + rules.limits + configuration.listenerLimits.all
         guard limits.allSatisfy(\.isValid) else {
             throw StartError("a lag limit is 1 to \(Configuration.LagLimits.most)", exitCode: .configuration)
         }
         defaults = (configuration.onLag, configuration.limits, configuration.listenerLimits)
-        window = HistoryWindow(bytesMax: historyBytes, segmentBytes: delivery.log.segments.segmentBytes)
+        window = HistoryWindow(
+            bytesMax: historyBytes, segmentBytes: delivery.log.segments.segmentBytes,
+            unstoredBytesMax: records ? StoreQueue.bytesMax : 0)
     }
 
     deinit {
@@ -77,22 +109,18 @@ final class Hub {
     /// The place after the newest event.
     var headCursor: Cursor { Cursor(epoch: epoch, seq: head) }
 
+    /// The newest number that was given to an event. Beyond `head` are those that nobody has seen yet.
+    var accepted: UInt64 { held.isEmpty ? head : held.last }
+
     // MARK: Channels
 
     /// The channel of this name, made if need be; nil when there are too many.
     func channel(_ name: ChannelName) -> UInt32? {
         if let index = channels.index(of: name) { return index }
         guard channels.bytesHeld + MemoryFormula.channelBytes(name) <= channelBytesMax else { return nil }
-        return channels.insert(Channel(name: name, rules: rules[name]))
-    }
-
-    /// Ends a channel.
-    func end(_ channel: UInt32) { channels[channel].hasEnded = true }
-
-    /// Lets a channel begin anew. True if it had ended.
-    func reopen(_ channel: UInt32) -> Bool {
-        defer { channels[channel].hasEnded = false }
-        return channels[channel].hasEnded
+        guard let index = channels.insert(Channel(name: name, rules: rules[name])) else { return nil }
+        if records, channels[index].rules.retention != nil { retentionUntold.append(index) }
+        return index
     }
 
     /// The groups that read a channel. Free while no group has come or gone since the last time; else a look-up.
@@ -138,12 +166,37 @@ final class Hub {
         try staging.add(text, rules: (channels.channels + Int(channel)).pointee.rules.event)
     }
 
+    /// What tells the staged events, in their order, from any others. Linear in their bytes.
+    func stagedDigest() -> ContentDigest {
+        var digester = ContentDigester()
+        for event in staging.events {
+            digester.add(staging.bytes(of: event))
+            // Compacted events have none: so their boundaries count.
+            digester.add(UInt8(ascii: "\n"))
+        }
+        return digester.finish()
+    }
+
     /// Forgets what is staged.
     func discardStaged() { staging.removeAll() }
 
     /// Publishes what is staged, in order: it cannot fail. O(matching subscribers) for each stretch of events that go
     /// to the same subscribers, and for each segment that a stretch lies in.
-    func publishStaged(on channel: UInt32) -> Receipt {
+    func publishStaged(on channel: UInt32, level: StoreLevel = .committed) -> Receipt {
+        if records, !held.isEmpty || channels[channel].rules.isHeldBack { return holdStaged(on: channel, level) }
+        let receipt = showStaged(on: channel)
+        if records, receipt.count > 0 {
+            channels[channel].acceptedSeq = head
+            outgoing.finish(
+                Publication(
+                    channel: channels[channel].text, firstSeq: receipt.first,
+                    timeMs: delivery.loop.wallClockMilliseconds, level: level, rows: rows))
+        }
+        return receipt
+    }
+
+    /// Gives the staged events to their readers and to the history.
+    func showStaged(on channel: UInt32) -> Receipt {
         var receipt = Receipt()
         receipt.count = staging.events.count
         receipt.first = head + 1
@@ -180,7 +233,7 @@ final class Hub {
         receipt.subscribers = 0
         receipt.behind = 0
         let groupCount = channel.pointee.groups.count
-        guard groupCount > 0 || window.isOn else { return }
+        guard groupCount > 0 || window.isOn || records else { return }
         for format in 0..<3 { reached[format].removeAll() }
         let table = subscriptions.groups
         let first = staging.events[stretch.lowerBound]
@@ -198,9 +251,9 @@ final class Hub {
         }
         let stamp = Stamp(
             members: channel.pointee.rules.event.stamp, epoch: epoch, seq: before,
-            timeMilliseconds: channel.pointee.rules.event.stamp.contains(.time) ? nextTime() : 0)
+            timeMilliseconds: channel.pointee.rules.event.stamp.contains(.time) ? shown?.time ?? nextTime() : 0)
         // Lines are the history too: they are written whoever reads.
-        if window.isOn || reached[0].count > 0 { publish(stretch, 0, stamp, index, &receipt) }
+        if window.isOn || records || reached[0].count > 0 { publish(stretch, 0, stamp, index, &receipt) }
         for format in 1..<3 where reached[format].count > 0 { publish(stretch, format, stamp, index, &receipt) }
         // They will come to it.
         receipt.subscribers += replaying
@@ -219,7 +272,12 @@ final class Hub {
             stamp.seq += 1
             let bytes = staging.bytes(of: staging.events[place])
             let frame = encode(WireFormat(rawValue: UInt8(format))!, stamp, channel, bytes)
-            if format == 0, window.isOn { hold(staging.events[place].record, index, seq: stamp.seq, frame) }
+            if format == 0 {
+                let event = staging.events[place].record
+                if window.isOn { hold(event, index, seq: stamp.seq, frame) }
+                // What was held back was recorded when it got its number.
+                if records, shown == nil { record(event, bytes, frame) }
+            }
             if batch.run.segment == frame.segment, batch.run.end == frame.start {
                 batch.run.count += frame.count
             } else {
@@ -244,12 +302,29 @@ final class Hub {
             event.kindCount = kind.count | (record.kindIsEscaped ? HeldEvent.kindIsEscaped : 0)
         }
         window.append(event, seq: seq, line: line, &delivery.log.segments)
-        while let block = window.surplus(delivery.log.segments) {
-            for place in 0..<Int(block.count) where !isPlanted("prunedSeqForgotten") {
-                channels[block.events[place].channel].prunedSeq = block.firstSeq + UInt64(place)
+        trimWindow()
+    }
+
+    /// Forgets blocks of the window that are more than it may hold. With a database nothing is gone by that: what it
+    /// does not have yet stays.
+    private func trimWindow() {
+        while let block = window.surplus(
+            delivery.log.segments, stored: records && !isPlanted("windowDropsUnstored") ? storedSeq : .max)
+        {
+            if !records {
+                for place in 0..<Int(block.count) where !isPlanted("prunedSeqForgotten") {
+                    channels[block.events[place].channel].prunedSeq = block.firstSeq + UInt64(place)
+                }
             }
             window.removeOldest(&delivery.log.segments)
         }
+    }
+
+    /// The database has every event up to this one.
+    func noteStored(_ seq: UInt64) {
+        guard seq > storedSeq else { return }
+        storedSeq = seq
+        trimWindow()
     }
 
     private func handOver(_ batch: Batch, _ format: Int, _ receipt: inout Receipt) {
@@ -263,7 +338,7 @@ final class Hub {
     }
 
     /// The time for a stamp. It never goes back, whatever the clock does: a later event is not an earlier one.
-    private func nextTime() -> Int64 {
+    func nextTime() -> Int64 {
         newestTime = max(newestTime, delivery.loop.wallClockMilliseconds)
         return newestTime
     }
@@ -346,7 +421,7 @@ final class Hub {
     }
 
     /// Whether an event is of a kind that a group asked for; one without a kind is of none.
-    private func isOfKind(
+    func isOfKind(
         _ event: StagedEvent, _ bytes: UnsafeBufferPointer<UInt8>, _ group: UnsafeMutablePointer<SubscriberGroup>
     ) -> Bool {
         guard let range = event.record.kind else { return false }

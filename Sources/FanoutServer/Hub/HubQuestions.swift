@@ -8,7 +8,7 @@ extension Hub {
         !patterns.isEmpty
             && patterns.allSatisfy { pattern in
                 guard let name = pattern.name, let index = channels.index(of: name) else { return false }
-                return channels[index].hasEnded
+                return channels[index].isOver
             }
     }
 
@@ -36,12 +36,49 @@ extension Hub {
         return greatest(of: patterns) { $0.lastSeq }
     }
 
-    /// The number of the newest event that readers of these patterns could have got and that is not held any more; 0 is
-    /// none. As costly as `newest`.
+    /// The number of the newest event that readers of these patterns could have got and that is not held any more, or
+    /// that retention has removed from the database; 0 is none. As costly as `newest`.
     func newestPruned(for patterns: [ChannelPattern]) -> UInt64 {
+        // What nobody has seen yet is nobody's loss so far.
+        if records { return min(newestRemoved(of: patterns), head) }
         guard window.isOn else { return newest(for: patterns) }
         if patterns.isEmpty || patterns.contains(where: { $0.isEverything }) { return oldestHeld - 1 }
         return greatest(of: patterns) { $0.prunedSeq }
+    }
+
+    /// The newest event after a place that readers of these patterns cannot have any more; nil where everything is to
+    /// be had. As costly as `newest` where something was removed behind the place, else free.
+    ///
+    /// What retention has removed from the database is gone, also while memory holds it. But a reader of several
+    /// channels would lose with it what others still have: as far as memory goes it gets everything.
+    /// - Parameter group: the group that reads them, where there is one: its answer is kept until more is removed.
+    func newestGone(after place: UInt64, for patterns: [ChannelPattern], in group: UInt32? = nil) -> UInt64? {
+        guard records else { return place + 1 < oldestHeld ? greater(newestPruned(for: patterns), than: place) : nil }
+        guard prunedSeq > place else { return nil }
+        if patterns.count == 1, patterns[0].isLiteral { return greater(newestPruned(for: patterns), than: place) }
+        guard place + 1 < oldestHeld else { return nil }
+        let pruned = group.map(newestPruned) ?? newestPruned(for: patterns)
+        return greater(min(pruned, oldestHeld - 1), than: place)
+    }
+
+    /// The same as `newestPruned` of a group's patterns. A walk over the channels only if something was removed since.
+    func newestPruned(in group: UInt32) -> UInt64 {
+        if subscriptions[group].pruned.version != prunedVersion {
+            subscriptions[group].pruned = (newestRemoved(of: subscriptions[group].patterns), prunedVersion)
+        }
+        return min(subscriptions[group].pruned.seq, head)
+    }
+
+    private func newestRemoved(of patterns: [ChannelPattern]) -> UInt64 {
+        let isAll = patterns.isEmpty || patterns.contains { $0.isEverything }
+        return isAll || prunedSeq == 0 ? prunedSeq : greatest(of: patterns) { $0.prunedSeq }
+    }
+
+    private func greater(_ seq: UInt64, than place: UInt64) -> UInt64? { seq > place ? seq : nil }
+
+    /// The place behind which everything is held that these patterns can still have.
+    func placeOfOldest(for patterns: [ChannelPattern]) -> UInt64 {
+        records ? newestPruned(for: patterns) : oldestHeld - 1
     }
 
     private func greatest(of patterns: [ChannelPattern], _ number: (Channel) -> UInt64) -> UInt64 {

@@ -63,6 +63,15 @@ struct Staging: ~Copyable {
         used += record.length
     }
 
+    /// Stages an event again that was staged before, compacted as it was left.
+    mutating func restore(_ bytes: UnsafeBufferPointer<UInt8>, _ record: EventRecord) {
+        precondition(count < Staging.eventsMax && used + bytes.count <= areaBytes, "more is staged than was before")
+        if let base = bytes.baseAddress { (area + used).update(from: base, count: bytes.count) }
+        (records + count).initialize(to: StagedEvent(offset: used, record: record))
+        count += 1
+        used += bytes.count
+    }
+
     /// The compacted bytes of a staged event. Valid until `removeAll`.
     func bytes(of event: StagedEvent) -> UnsafeBufferPointer<UInt8> {
         UnsafeBufferPointer(start: area + event.offset, count: event.record.length)

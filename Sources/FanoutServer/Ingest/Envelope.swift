@@ -8,6 +8,7 @@ struct Envelope {
     private(set) var event = ByteRange(start: 0, count: 0)
     private(set) var channel: String?
     private(set) var ack: String?
+    private(set) var conditions: Preconditions?
     /// What is wrong with it, if anything is.
     private(set) var fault: PublishFault?
 
@@ -32,14 +33,43 @@ struct Envelope {
             case "channel" where member.value.kind == .string && channel == nil: channel = text(line, member.value)
             case "ack" where member.value.kind == .string && ack == nil: ack = text(line, member.value)
             case "id", "expect_last", "producer", "pepoch", "pseq":
-                fault = .unsupported(name)
-                return
+                do throws(PublishFault) {
+                    var conditions = self.conditions ?? Preconditions()
+                    try Self.take(line, name, member.value, into: &conditions)
+                    self.conditions = conditions
+                } catch {
+                    fault = error
+                    return
+                }
             default:
                 fault = .badEnvelope
                 return
             }
         }
         if !hasEvent { fault = .badEnvelope }
+    }
+
+    private static func take(
+        _ line: Span<UInt8>, _ name: String, _ value: JSONValuePlace, into conditions: inout Preconditions
+    ) throws(PublishFault) {
+        let text = try conditionText(line, name, value)
+        if name == "id" { return try conditions.take(key: text.span) }
+        let nameBytes = Array(name.utf8)
+        _ = try conditions.take(nameBytes.span, text.span)
+    }
+
+    /// A condition as a query would have it. `pepoch` and `pseq` are JSON numbers, the others strings; `expect_last`
+    /// may be the number 0.
+    private static func conditionText(
+        _ line: Span<UInt8>, _ name: String, _ value: JSONValuePlace
+    ) throws(PublishFault) -> [UInt8] {
+        switch (value.kind, name) {
+        case (.string, "id"), (.string, "producer"), (.string, "expect_last"):
+            JSONText.unescape(line.extracting(value.text.range))
+        case (.number, "pepoch"), (.number, "pseq"), (.number, "expect_last"):
+            Array(bytes: line.extracting(value.place.range))
+        default: throw .badEnvelope
+        }
     }
 
     /// Whether a line is `{"$ack":true}`.

@@ -98,7 +98,8 @@ extension Engine {
     /// Publishes what other threads have handed over.
     func publishInbox() {
         guard let inbox else { return }
-        guard !rest.isResting else {
+        // What the database has no space for waits here: who hands it over is told when that is full.
+        guard !rest.isResting, !writersWait, !isStorageRefusing else {
             inboxWaits = true
             return
         }
@@ -125,7 +126,7 @@ extension Engine {
         do throws(PublishFault) {
             defer { hub.discardStaged() }
             try stage(entry.event.span, rules: eventRules(of: .name(entry.channel)))
-            _ = try publishStaged(to: .name(entry.channel))
+            _ = try publishStaged(to: .name(entry.channel), level: .accepted)
         } catch {
             metrics.refusedEvents &+= 1
             log.warning("an event for \(entry.channel) was refused: \(error.code): \(error.message)")

@@ -1,5 +1,6 @@
 /// Events that come in as lines: ingest sockets and standard input.
 
+import EventStore
 import Reactor
 import Wire
 
@@ -85,7 +86,9 @@ extension Engine {
             } else {
                 try stage(line, on: connection.pointee.group)
                 guard connection.pointee.flags.contains(.acks) else { return }
-                acknowledge(slot, hub.publishStaged(on: connection.pointee.group), .accepted)
+                let level = try level(nil)
+                let stored: StoreLevel = level == .synced ? .synced : .committed
+                answerPublished(slot, hub.publishStaged(on: connection.pointee.group, level: stored), level)
             }
         } catch {
             refuseLine(slot, error)
@@ -93,25 +96,21 @@ extension Engine {
     }
 
     private func take(_ envelope: Envelope, of line: Span<UInt8>, _ slot: UInt32) throws(PublishFault) {
-        let options = try self.options(envelope, slot)
+        var options = try self.options(envelope, slot)
         defer { hub.discardStaged() }
         try stage(line.extracting(envelope.event.range), rules: eventRules(of: options.destination))
-        acknowledge(slot, try publishStaged(to: options.destination), options.level)
-    }
-
-    private func acknowledge(_ slot: UInt32, _ receipt: Hub.Receipt, _ level: AckLevel) {
-        guard delivery.connections[slot].flags.contains(.acks) else { return }
-        scratch.removeAll(keepingCapacity: true)
-        ResponseJSON.appendAck(ack(receipt, level, isBatch: false), to: &scratch)
-        scratch.append(UInt8(ascii: "\n"))
-        sayScratch(slot)
+        let isAnswered = delivery.connections[slot].flags.contains(.acks)
+        if !isAnswered { options.level = options.level ?? .accepted }
+        let receipt = try publishStaged(options)
+        if isAnswered { answerPublished(slot, receipt, try level(options.level)) }
     }
 
     /// What an envelope asks for, in the words of the HTTP request.
     private func options(_ envelope: Envelope, _ slot: UInt32) throws(PublishFault) -> PublishOptions {
         let connection = delivery.connections.records + Int(slot)
-        var options = PublishOptions(destination: .channel(connection.pointee.group), level: .accepted)
+        var options = PublishOptions(destination: .channel(connection.pointee.group), level: nil)
         if let fault = envelope.fault { throw fault }
+        options.conditions = envelope.conditions
         if let text = envelope.ack { options.level = try PublishFault.level(text) }
         guard let text = envelope.channel else { return options }
         guard let name = ChannelName(text) else { throw .badChannel }
@@ -134,12 +133,13 @@ extension Engine {
         }
         let isOversized = fault.code == EventFault.Code.tooLarge.rawValue
         guard connection.pointee.flags.contains(.acks) else {
+            if fault.status == 503 { log.warning("an event of an ingest socket was lost: \(fault.code)") }
             if isOversized { endWhenSent(slot) }
             return
         }
         scratch.removeAll(keepingCapacity: true)
         fault.append(to: &scratch)
-        sayScratch(slot)
+        sayInOrder(slot)
         if isOversized { endWhenSent(slot) }
     }
 
@@ -175,6 +175,7 @@ extension Engine {
         delivery.connections[socket.slot].group = channel
         delivery.connections[socket.slot].flags.formUnion([.channelFixed, .firstSeen, .standardInput])
         if asText { delivery.connections[socket.slot].flags.insert(.plainText) }
+        standardInput = socket.slot
         loop.receive(socket)
     }
 }

@@ -11,7 +11,10 @@ enum Destination {
 /// What a publish asked for beside the event.
 struct PublishOptions {
     var destination: Destination
-    var level: AckLevel
+    /// nil is the highest that the server can give.
+    var level: AckLevel?
+    /// nil for nearly every publication: it pays for none.
+    var conditions: Preconditions?
 }
 
 /// A status, a code for programs and a sentence for people.
@@ -19,11 +22,14 @@ struct PublishFault: Error, Equatable {
     var status: Int
     var code: String
     var message: String
+    /// What a program needs to put it right.
+    var detail: ErrorDetail?
 
-    init(_ status: Int, _ code: String, _ message: String) {
+    init(_ status: Int, _ code: String, _ message: String, _ detail: ErrorDetail? = nil) {
         self.status = status
         self.code = code
         self.message = message
+        self.detail = detail
     }
 
     /// An event that was refused; `line` counts from 1 in a batch.
@@ -67,32 +73,89 @@ struct PublishFault: Error, Equatable {
     }
     static var emptyBatch: PublishFault { PublishFault(400, "empty_batch", "the batch holds no event") }
     static var badEnvelope: PublishFault {
-        PublishFault(400, "bad_envelope", "$publish holds an event and, at most, channel and ack")
-    }
-
-    static func unsupported(_ name: String) -> PublishFault {
-        PublishFault(501, "unsupported", "\(name) is not supported by this version")
+        PublishFault(
+            400, "bad_envelope",
+            "$publish holds an event and, at most, channel, ack, id, expect_last, producer, pepoch and pseq")
     }
 
     static func unknownParameter(_ name: String) -> PublishFault {
         PublishFault(400, "unknown_parameter", "'\(name)' means nothing here")
     }
 
-    /// The ack level of that name, if this server can give it.
+    /// The ack level of that name. Whether this server can give it is another question.
     static func level(_ name: String) throws(PublishFault) -> AckLevel {
         guard let level = AckLevel(rawValue: name) else {
             throw PublishFault(400, "bad_ack", "ack is none, accepted, committed or synced")
         }
-        guard level == .none || level == .accepted else {
-            throw PublishFault(
-                409, "level_unavailable", "this channel is held in memory: the highest level is accepted")
-        }
         return level
+    }
+
+    static func levelUnavailable(highest: AckLevel) -> PublishFault {
+        PublishFault(
+            409, "level_unavailable",
+            highest == .accepted
+                ? "this channel is held in memory: the highest level is accepted"
+                : "this channel is held on one machine: the highest level is \(highest.rawValue)")
+    }
+    static var storageFull: PublishFault {
+        PublishFault(503, "storage_full", "the disk of the database is full: nothing was published, come back later")
+    }
+    static var storageReadOnly: PublishFault {
+        PublishFault(
+            503, "storage_readonly", "the database cannot be written to: nothing was published, come back later")
+    }
+    static var storageFailed: PublishFault {
+        PublishFault(503, "storage_failed", "the database has failed: nothing was published")
+    }
+    static var storageBusy: PublishFault {
+        PublishFault(503, "overload", "the database is behind: nothing was published, come back later")
     }
 
     /// Appends `{"error":{…}}` and a newline.
     func append(to output: inout [UInt8]) {
-        ResponseJSON.appendError(code: code, message: message, to: &output)
+        ResponseJSON.appendError(code: code, message: message, detail: detail, to: &output)
         output.append(UInt8(ascii: "\n"))
+    }
+}
+
+/// Why conditions are none, or do not hold.
+extension PublishFault {
+    static var badKey: PublishFault {
+        PublishFault(
+            400, "bad_key",
+            "a key has 1 to \(Preconditions.nameBytesMax) bytes, in a header of visible ASCII, and there is one")
+    }
+    static var badCursor: PublishFault {
+        PublishFault(
+            400, "bad_cursor", "expect_last is, once, 0 or a cursor: 16 hex digits, a hyphen and a number")
+    }
+    static var badProducer: PublishFault {
+        PublishFault(
+            400, "bad_producer",
+            "a producer is a name of 1 to \(Preconditions.nameBytesMax) bytes, a whole pepoch and a pseq from 1, each "
+                + "once and at most \(Preconditions.numberMax)")
+    }
+    static var idConflict: PublishFault {
+        PublishFault(409, "id_conflict", "this key, or this place of the producer's, was used for something else")
+    }
+    static func lastDiffers(_ last: Cursor?) -> PublishFault {
+        PublishFault(
+            412, "expect_last", last == nil ? "the channel has no event" : "the channel's newest event is another one",
+            .last(last))
+    }
+    static func producerGap(expected: UInt64) -> PublishFault {
+        PublishFault(
+            409, "producer_gap", "the producer's next event is number \(expected)", .expected(expected))
+    }
+    static func producerFenced(by epoch: UInt64) -> PublishFault {
+        PublishFault(
+            409, "fenced", "the producer has published with pepoch \(epoch): this one has been replaced",
+            .producerEpoch(epoch))
+    }
+    static var tooManyProducers: PublishFault {
+        PublishFault(
+            503, "too_many_producers",
+            "no more producers can be remembered: \(ProducerTable.countMax) are, or their share of --max-memory is "
+                + "used up")
     }
 }

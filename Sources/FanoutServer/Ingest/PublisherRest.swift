@@ -40,6 +40,7 @@ extension Engine {
     /// At the end of a turn: whether publishers rest until the next.
     func updateRest() {
         let wasResting = rest.isResting
+        updateWritersWait()
         if let again = rest.update(
             now: loop.now, isWanted: !suspects.isEmpty && ending == nil, isNeeded: memory.isPressed)
         {

@@ -3,15 +3,11 @@
 import Wire
 
 extension Engine {
-    /// The rules for events that go there. Refused where the channel has ended.
-    func eventRules(of destination: Destination) throws(PublishFault) -> EventRules {
+    /// The rules for events that go there.
+    func eventRules(of destination: Destination) -> EventRules {
         switch destination {
-        case .channel(let index):
-            guard !hub.channels[index].hasEnded else { throw .channelEnded }
-            return hub.channels[index].rules.event
-        case .name(let name):
-            if let index = hub.channels.index(of: name) { return try eventRules(of: .channel(index)) }
-            return hub.eventRules(of: name)
+        case .channel(let index): hub.channels[index].rules.event
+        case .name(let name): hub.eventRules(of: name)
         }
     }
 
@@ -27,6 +23,7 @@ extension Engine {
     /// Checks one event for a channel that exists, stages it and counts it: it will be published.
     func stage(_ text: Span<UInt8>, on channel: UInt32) throws(PublishFault) {
         guard !hub.channels[channel].hasEnded else { throw .channelEnded }
+        if hub.records { try checkStorage(for: hub.stagedCount + 1) }
         do throws(EventFault) {
             try hub.stage(text, for: channel)
         } catch {
@@ -44,18 +41,57 @@ extension Engine {
         return work == 0 ? .max : Int(shares.turnWork - turnWork) / work + 1
     }
 
-    /// Publishes what is staged and counts it. The channel is made if need be: only now, so that what is refused makes
+    /// The level that a publisher is answered at: what it asked for, if this server can give that, or the highest.
+    func level(_ asked: AckLevel?) throws(PublishFault) -> AckLevel {
+        let highest: AckLevel = hub.records ? .synced : .accepted
+        guard let asked else { return highest }
+        switch asked {
+        case .none, .accepted: return asked
+        case .committed, .synced: if hub.records { return asked }
+        case .replicated: break
+        }
+        throw .levelUnavailable(highest: highest)
+    }
+
+    /// Refuses what the database could not take: so many events, before they have numbers, or a change of a channel.
+    func checkStorage(for events: Int = 0) throws(PublishFault) {
+        guard ending == nil else { throw PublishFault(.shuttingDown) }
+        try storage?.checkTakes(events, after: hub.accepted)
+    }
+
+    /// Publishes what is staged as its publisher asked for.
+    func publishStaged(_ options: PublishOptions) throws(PublishFault) -> Hub.Receipt {
+        if let conditions = options.conditions {
+            return try publishStaged(to: options.destination, level: options.level, if: conditions)
+        }
+        return try publishStaged(to: options.destination, level: options.level)
+    }
+
+    /// Publishes what is staged and counts it, unless the channel has ended, its level cannot be given, the database
+    /// cannot store it or memory is short. The channel is made if need be: only now, so that what is refused makes
     /// none.
-    func publishStaged(to destination: Destination) throws(PublishFault) -> Hub.Receipt {
+    /// - Parameters:
+    ///   - asked: the level of the answer; nil for the highest there is.
+    ///   - marks: remembered with the numbers that it got.
+    func publishStaged(
+        to destination: Destination, level asked: AckLevel?, remembering marks: consuming Remembered? = nil
+    ) throws(PublishFault) -> Hub.Receipt {
+        if case .channel(let index) = destination, hub.channels[index].hasEnded { throw .channelEnded }
+        let level = try level(asked)
+        if hub.records { try checkStorage(for: hub.stagedCount) }
         try checkBatchFits(destination)
         let channel: UInt32
         switch destination {
         case .channel(let index): channel = index
         case .name(let name):
             guard let index = hub.channel(name) else { throw .tooManyChannels }
+            guard !hub.channels[index].hasEnded else { throw .channelEnded }
             channel = index
         }
         metrics.eventsIn &+= UInt64(hub.stagedCount)
-        return hub.publishStaged(on: channel)
+        let receipt = hub.publishStaged(on: channel, level: level == .synced ? .synced : .committed)
+        marks?.enter(receipt)
+        if let marks { remember(marks) }
+        return receipt
     }
 }

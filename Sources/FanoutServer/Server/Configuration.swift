@@ -55,6 +55,14 @@ public struct Configuration: Sendable {
         public init() {}
     }
 
+    /// When subscribers get what was published.
+    public enum Visibility: String, Sendable, CaseIterable {
+        /// As soon as it is accepted.
+        case accepted
+        /// When the disk has it: what they have seen is never lost. Takes a database.
+        case synced
+    }
+
     /// Lag limits of each listener's subscribers; nil leaves them to the channel and the server. Where the channel has
     /// limits too, the smaller of each number holds.
     public struct ListenerLimits: Sendable {
@@ -68,6 +76,24 @@ public struct Configuration: Sendable {
         public var jsonl: LagLimits?
 
         /// No limits.
+        public init() {}
+    }
+
+    /// How much of a channel the database keeps: each limit that is set holds. Retention is counted for each channel.
+    public struct Retention: Sendable, Equatable {
+        /// The most that each limit may be: 2^40 events, 100 years, 2^50 bytes.
+        public static let countMost = 1 << 40
+        public static let ageSecondsMost = 3_155_760_000
+        public static let bytesMost = 1 << 50
+
+        /// The newest events that are kept; nil is any number.
+        public var count: Int?
+        /// How long an event is kept, in seconds; nil is for ever.
+        public var ageSeconds: Int?
+        /// Bytes of lines that are kept, the newest ones; nil is any number.
+        public var bytes: Int?
+
+        /// Everything is kept.
         public init() {}
     }
 
@@ -85,6 +111,10 @@ public struct Configuration: Sendable {
         public var onLag: LagPolicy?
         /// The lag limits; nil is the server's.
         public var limits: LagLimits?
+        /// When subscribers get the events.
+        public var visible = Visibility.accepted
+        /// How much of each channel the database keeps; nil is everything. Without a database it says nothing.
+        public var retention: Retention?
 
         /// The defaults above.
         public init() {}
@@ -126,8 +156,18 @@ public struct Configuration: Sendable {
     /// of all channels together. 0 holds none, otherwise 1 MiB at least. nil is 64 MiB, or `memoryMax` where that is
     /// less: minutes of a busy stream.
     public var historyBytes: Int?
+    /// The folder of the database that keeps events, numbers and keys over restarts; nil keeps them in memory only.
+    /// It is made if it is not there (0700); a relative path begins where the process is when the server is made.
+    public var dataDirectory: String?
+    /// Whether a database that cannot be opened is warned of, and the server runs in memory only.
+    public var dataIsOptional = false
+    /// Whether a new log is begun in place of a damaged one, which is set aside. Says nothing about a healthy one.
+    public var beginsNewLog = false
     /// A segment's size: the simulation has smaller ones, so that little traffic fills many.
     var segmentBytes = SegmentStore.segmentBytes
+    /// What is held in memory at least where there is a database. The simulation holds less, so that readers soon need
+    /// the database.
+    var historyLeastBytes = MemoryFormula.historyLeast
     /// The lag policy of subscribers that do not say, on channels that do not.
     public var onLag = LagPolicy.close
     /// The lag limits.

@@ -18,11 +18,11 @@ struct ConfigurationReader {
         let known = [
             "listen", "jsonl", "runtime_dir", "io", "heartbeat_s", "max_connections", "max_memory", "max_per_address",
             "max_per_user", "history", "on_lag", "limits", "allow_hosts", "allow_origins", "log_level", "channels",
-            "listeners",
+            "listeners", "data", "data_optional", "new_log",
         ]
         var channels: JSONTree?
         var listeners: JSONTree?
-        for (key, value) in members(of: tree, "a configuration", known: known, later: ["data", "routes", "ingest"]) {
+        for (key, value) in members(of: tree, "a configuration", known: known, later: ["routes", "ingest"]) {
             switch key {
             case "listen": if let text = address(value, key) { configuration.listen = text }
             case "jsonl": if let text = address(value, key) { configuration.jsonl = text }
@@ -47,6 +47,9 @@ struct ConfigurationReader {
                 if let bytes = byteCount(value, key, ValueSyntax.isHistorySize, ValueSyntax.historyAdvice) {
                     configuration.historyBytes = bytes
                 }
+            case "data": if let text = text(value, key) { configuration.dataDirectory = text }
+            case "data_optional": if let isTrue = boolean(value, key) { configuration.dataIsOptional = isTrue }
+            case "new_log": if let isTrue = boolean(value, key) { configuration.beginsNewLog = isTrue }
             case "on_lag": if let policy = lagPolicy(value, key) { configuration.onLag = policy }
             case "limits": configuration.limits = limits(value, from: configuration.limits)
             case "allow_hosts": configuration.allowedHosts = list(value, key) { $0.isEmpty ? "must not be empty" : nil }
@@ -99,8 +102,8 @@ struct ConfigurationReader {
 
     private mutating func rules(_ tree: JSONTree, of pattern: String) -> Configuration.ChannelRules {
         var rules = Configuration.ChannelRules()
-        let known = ["stamp", "discriminator", "control", "on_lag", "limits", "from"]
-        let later = ["visible", "retention", "state", "terminal", "schema", "schema_mode"]
+        let known = ["stamp", "discriminator", "control", "on_lag", "limits", "from", "visible", "retention"]
+        let later = ["state", "terminal", "schema", "schema_mode"]
         for (key, value) in members(of: tree, "channel '\(pattern)'", known: known, later: later) {
             switch key {
             case "stamp": rules.stamp = stamp(value)
@@ -109,6 +112,10 @@ struct ConfigurationReader {
                 if let isOn = choice(value, key, [("on", true), ("off", false)]) { rules.control = isOn }
             case "on_lag": rules.onLag = lagPolicy(value, key)
             case "limits": rules.limits = limits(value, from: configuration.limits)
+            case "retention": rules.retention = retention(value)
+            case "visible":
+                let choices = Configuration.Visibility.allCases.map { ($0.rawValue, $0) }
+                if let visibility = choice(value, key, choices) { rules.visible = visibility }
             case "from":
                 let places = Configuration.StartPlace.allCases.map { ($0.rawValue, $0) }
                 if let place = choice(value, key, places, later: ["snapshot"]) { rules.from = place }
@@ -138,6 +145,19 @@ struct ConfigurationReader {
             }
         }
         return limits
+    }
+
+    private mutating func retention(_ tree: JSONTree) -> Configuration.Retention {
+        var retention = Configuration.Retention()
+        for (key, value) in members(of: tree, "'retention'", known: ["count", "age_s", "bytes"], later: []) {
+            switch key {
+            case "count": retention.count = integer(value, key, 1...Configuration.Retention.countMost)
+            case "age_s": retention.ageSeconds = integer(value, key, 1...Configuration.Retention.ageSecondsMost)
+            default:
+                retention.bytes = byteCount(value, key, ValueSyntax.isRetentionSize, ValueSyntax.retentionAdvice)
+            }
+        }
+        return retention
     }
 
     private mutating func lagPolicy(_ tree: JSONTree, _ key: String) -> Configuration.LagPolicy? {
@@ -188,6 +208,12 @@ extension ConfigurationReader {
         guard let text = text(tree, key) else { return nil }
         if ValueSyntax.isAddress(text) { return text }
         fault(tree.offset, "'\(key)' must be ADDRESS:PORT, such as 127.0.0.1:7575 or [::1]:7575, not '\(text)'")
+        return nil
+    }
+
+    private mutating func boolean(_ tree: JSONTree, _ key: String) -> Bool? {
+        if let isTrue = tree.bool { return isTrue }
+        fault(tree.offset, "'\(key)' must be true or false")
         return nil
     }
 

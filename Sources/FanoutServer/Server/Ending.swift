@@ -11,11 +11,15 @@ struct Ending {
         case signal(Int32)
         /// Standard input has ended, and the server was to end with it.
         case inputEnded
+        /// The database has ended by itself.
+        case storageFailed
     }
 
     var cause: Cause
-    /// A second signal came, or the flush took too long.
+    /// The flush took too long: readers that have not taken their last bytes are left.
     var deadlineReached = false
+    /// A second signal came: nothing is waited for any more.
+    var isForced = false
     /// The status to exit with.
     var exitCode: Int32 = 0
 }
@@ -30,7 +34,7 @@ extension Engine {
     func end(signal: Int32) {
         guard signal == SIGTERM || signal == SIGINT || signal == SIGHUP else { return }
         if ending != nil {
-            ending?.deadlineReached = true
+            ending?.isForced = true
             ending?.exitCode = 128 + signal
         } else {
             end(.signal(signal))
@@ -42,8 +46,16 @@ extension Engine {
         guard ending == nil else { return }
         ending = Ending(cause: cause)
         inbox?.close()
-        log.info(cause == .inputEnded ? "standard input has ended: stopping" : "stopping")
+        flushStorage()
+        storage?.queue.close(used: hub.accepted)
+        switch cause {
+        case .signal: log.info("stopping")
+        case .inputEnded: log.info("standard input has ended: stopping")
+        // It has said why.
+        case .storageFailed: ending?.exitCode = StartError.ExitCode.io.rawValue
+        }
         loop.setTimer(endTimer, at: loop.now + Self.flushMilliseconds)
+        endHistories()
         let spread = max(1000, UInt64(delivery.connections.total) * 1000 / Self.returnsPerSecond)
         for slot in 0..<UInt32(delivery.connections.slotsUsed) {
             let connection = delivery.connections.records + Int(slot)
@@ -53,10 +65,14 @@ extension Engine {
                 if cause == .inputEnded {
                     bye(slot, .ended)
                 } else {
-                    bye(slot, .shutdown, retryMilliseconds: 500 + random.below(Int(spread)))
+                    let reason = cause == .storageFailed ? EndReason.restarting : .shutdown
+                    bye(slot, reason, retryMilliseconds: 500 + random.below(Int(spread)))
                 }
+            case .request where connection.pointee.isAwaiting: break  // Its answer is its last.
             case .request, .ingest:
-                if connection.pointee.input == Connection.none, connection.pointee.ring.isEmpty {
+                if connection.pointee.isAwaiting {
+                    endWhenSent(slot)
+                } else if connection.pointee.input == Connection.none, connection.pointee.ring.isEmpty {
                     close(slot, .graceful, .shutdown)
                 } else if connection.pointee.phase == .request, connection.pointee.input != Connection.none {
                     // The rest of the request may never come: its sender is told that nothing was done.
@@ -72,6 +88,8 @@ extension Engine {
     /// Whether nothing is left to wait for.
     func hasEnded() -> Bool {
         guard let ending else { return false }
-        return ending.deadlineReached || delivery.connections.openSockets == 0
+        if ending.isForced { return true }
+        guard delivery.connections.openSockets == 0 || ending.deadlineReached else { return false }
+        return storage?.hasEnded ?? true
     }
 }

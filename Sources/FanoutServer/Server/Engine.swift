@@ -1,5 +1,6 @@
 /// The server without its process: listeners, connections and the hub on one event loop, one turn at a time.
 
+import EventStore
 import Glibc
 import Reactor
 import Wire
@@ -89,11 +90,20 @@ final class Engine {
 
     /// Connections whose input waits for the next turn, in order.
     var deferred: [UInt32] = []
+    /// Writers of lines wait for the database: these, in order.
+    var writersWait = false
+    var waitingWriters: [UInt32] = []
     var turnInputBytes = 0
     var turnEventsBefore: UInt64 = 0
     var turnWorkBefore: UInt64 = 0
     /// Readers whose ring is empty and who want more of the history, in order.
     var replays: [UInt32] = []
+    /// How many turns they have had since the start.
+    var replayTurns: UInt64 = 0
+    /// Readers whose next events are to be read from the database.
+    var storedReplay = StoredReplay()
+    /// Requests for a past that is to be read from the database.
+    var storedHistory = StoredHistory()
     /// Subscribers at a limit, until they are cut or have caught up.
     var suspects: [UInt32] = []
     var pause: LoopPause
@@ -121,9 +131,18 @@ final class Engine {
     /// The body of an ack while it is made: reused likewise.
     @exclusivity(unchecked) var answer: [UInt8] = []
     @exclusivity(unchecked) var openingTexts = OpeningTexts()
+    /// The database, if there is one.
+    @exclusivity(unchecked) var storage: Storage?
+    /// The connection that is standard input, if that is read.
+    var standardInput = Connection.none
+    /// What tells a repetition from something new.
+    @exclusivity(unchecked) var keys: IdempotencyKeys
+    @exclusivity(unchecked) var producers: ProducerTable
 
+    /// - Parameter epoch: the numbering, where there is no database that says it.
     init(
-        _ configuration: Configuration, loop: EventLoop, epoch: Epoch, seed: UInt64, log: Log, inbox: Inbox? = nil
+        _ configuration: Configuration, loop: EventLoop, epoch: Epoch, seed: UInt64, log: Log, inbox: Inbox? = nil,
+        storage start: StorageStart? = nil
     ) throws(StartError) {
         guard (1...86_400).contains(configuration.heartbeatSeconds) else {
             throw StartError("the heartbeat is 1 to 86,400 seconds", exitCode: .configuration)
@@ -139,11 +158,28 @@ final class Engine {
         self.inbox = inbox
         memory = MemoryBudget(bytesMax: configuration.memoryMax ?? MemoryLimit.standardBudget())
         delivery = Delivery(loop: loop, segmentBytes: configuration.segmentBytes)
+        let historyBytes = configuration.historyBytes ?? min(MemoryFormula.historyDefaultBytes, memory.bytesMax)
         hub = try Hub(
-            delivery: delivery, epoch: epoch, configuration: configuration,
-            historyBytes: configuration.historyBytes
-                ?? min(MemoryFormula.historyDefaultBytes, memory.bytesMax))
+            delivery: delivery, epoch: start?.opening.epochs.present ?? epoch, configuration: configuration,
+            // What is on its way to the database is held in any case.
+            historyBytes: start == nil ? historyBytes : max(historyBytes, configuration.historyLeastBytes),
+            head: start?.opening.head ?? 0, records: start != nil)
+        storage = start.map(Storage.init)
+        // One that was asked for and could not be opened has been reported; then there is nothing to wait for.
+        guard start != nil || configuration.dataDirectory != nil || !hub.rules.holdsBack else {
+            throw StartError(
+                "\"visible\": \"synced\" waits for a database: name its folder with --data", exitCode: .configuration)
+        }
         random = SeededRandom(seed: seed)
+        // Numbers of their own: nobody can learn the one from the other.
+        var secrets = SeededRandom(seed: ~seed)
+        keys = IdempotencyKeys(bytesMax: memory.shareBytes / 2, random: &secrets)
+        producers = ProducerTable(bytesMax: memory.shareBytes / 2, random: &secrets)
+        let wallClock = loop.wallClockMilliseconds
+        for stored in start?.keys ?? [] {
+            keys.remember(KeyRecord(stored, now: loop.now, wallClock: wallClock))
+        }
+        for stored in start?.producers ?? [] { try producers.restore(stored) }
         constants = Constants(&delivery.log)
         startedAt = loop.now
         keepAliveTimes = KeepAliveTimes(seconds: configuration.heartbeatSeconds)
@@ -161,6 +197,8 @@ final class Engine {
         log.whenHolding = { [unowned self] in loop.setTimer(logTimer, at: loop.now + 1000) }
         hub.channelBytesMax = memory.shareBytes
         hub.subscriptionBytesMax = memory.shareBytes
+        for channel in start?.opening.channels ?? [] { try hub.restore(channel) }
+        tellRetention()
     }
 
     // MARK: A turn
@@ -170,6 +208,8 @@ final class Engine {
         let began = loop.clock
         let sendsBefore = delivery.counters.sends
         let inFlightBefore = delivery.sendsInFlight
+        // Before anybody can see an event.
+        storage?.noteUsed(hub.accepted)
         let more = delivery.flush()
         let sends = delivery.counters.sends &- sendsBefore
         memory.everyoneWasOffered = !more
@@ -179,7 +219,7 @@ final class Engine {
         // What a socket took at once does not complete: publishers that rest for its reader go on without being woken.
         let anyTaken = sends > UInt64(delivery.sendsInFlight - inFlightBefore)
         let waits =
-            wait && !more && replays.isEmpty && (rest.isResting ? !anyTaken : deferred.isEmpty)
+            wait && !more && replays.isEmpty && !hasEventsToShow && (rest.isResting ? !anyTaken : deferred.isEmpty)
             && sends < Limits.hiddenSends
         let flushed = loop.clock
         loop.turn(wait: waits)
@@ -188,6 +228,9 @@ final class Engine {
         turnWorkBefore = delivery.counters.deliveries &+ hub.extraWork
         if !rest.isResting { resumeDeferred() }
         handleCompletions()
+        if hasEventsToShow { showStored() }
+        if !storedHistory.waiting.isEmpty { askForHistory() }
+        flushStorage()
         // After the turn's live events: what replays gets what is left of the loop's time.
         continueReplays()
         judgeLaggards()
@@ -229,7 +272,9 @@ final class Engine {
         case .closed: closed(slot)
         case .timer: timerFired(completion.timer)
         case .signal: end(signal: completion.result)
-        case .woken: publishInbox()
+        case .woken:
+            takeStorageReport()
+            publishInbox()
         }
     }
 

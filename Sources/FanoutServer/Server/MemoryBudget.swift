@@ -15,15 +15,20 @@ struct MemoryHeld: Equatable {
     var subscriptions = 0
     /// Channels that exist.
     var channels = 0
+    /// Answers that wait for the database, events that are held back until it has them, and what was read from it for
+    /// those who come back and for `/v1/history`.
+    var storage = 0
+    /// Keys and producers that are remembered.
+    var repetition = 0
 
-    var total: Int { segments + runs + input + subscriptions + channels }
+    var total: Int { segments + runs + input + subscriptions + channels + storage + repetition }
 }
 
 /// The budget, what was done to keep to it, and when to look again.
 struct MemoryBudget {
     /// What all of `MemoryHeld` may come to.
     let bytesMax: Int
-    /// What input, subscriptions and channels may come to, each.
+    /// What input, subscriptions and channels may come to, each, and keys and producers together.
     let shareBytes: Int
     /// Connections that were reset, and requests, readers and writers that were turned away, for want of memory.
     /// (Readers that were dealt with as laggards are counted with the others.)
@@ -59,7 +64,12 @@ extension Engine {
             segments: delivery.log.segments.bytesHeld + delivery.log.segments.markBytesHeld
                 - hub.window.segmentBytesHeld(delivery.log.segments),
             runs: delivery.blocks.bytesHeld, input: inputs.bytesHeld, subscriptions: hub.subscriptions.bytesHeld,
-            channels: hub.channels.bytesHeld)
+            channels: hub.channels.bytesHeld, storage: hub.records ? storageBytesHeld : 0,
+            repetition: keys.bytesHeld + producers.bytesHeld)
+    }
+
+    private var storageBytesHeld: Int {
+        hub.held.bytesHeld + hub.stretches.bytesHeld + storedHistory.bytesHeld + (storage?.waiting.bytesHeld ?? 0)
     }
 
     /// Input and subscriptions come from the allocator, which keeps what is freed for the next that asks for it; what
@@ -102,6 +112,9 @@ extension Engine {
         if connection.pointee.flags.contains(.standardInput) { return true }
         memory.refusals &+= 1
         switch connection.pointee.phase {
+        case .request where connection.pointee.isAwaiting:
+            // Said now, it would pass for the answer that waits: that one is the last instead.
+            connection.pointee.flags.insert(.skipsLine)
         case .request:
             respond(
                 slot, keepAlive: false,

@@ -7,7 +7,7 @@ import Wire
 /// and what comes on top.
 ///
 /// ```
-///  heap   <= baseBytes + connections x connectionBytes + max_memory + history + turnBytes
+///  heap   <= baseBytes + connections x connectionBytes + max_memory + history + turnBytes + databaseBytes
 ///  kernel <= connections x (2 x SO_SNDBUF + receive buffer)
 /// ```
 enum MemoryFormula {
@@ -21,6 +21,10 @@ enum MemoryFormula {
     /// What one turn can add before the budget is looked at again: events of 1.5 MiB in three formats in segments that
     /// are half full, their marks, runs for 524,288 deliveries and a batch, and the copies of a body.
     static let turnBytes = 32 << 20
+    /// What a database adds: events on their way to the disk, in arrays that may have room for twice as many, and half
+    /// of that again while one grows; what is said of each; the same events in the history, in segments that may be
+    /// half full; SQLite's cache, and pages that were read for readers.
+    static let databaseBytes = 256 << 20
     /// The least that `max_memory` may be.
     static let memoryLeast = 16 << 20
     /// What of the past is held if nothing is said, where `max_memory` is no less; and the least that may be asked for.
@@ -35,9 +39,9 @@ enum MemoryFormula {
     static func share(of memoryMax: Int) -> Int { memoryMax / 4 }
 
     /// The most that the process's own memory can come to.
-    static func heapBytesMax(connections: Int, memoryMax: Int, history: Int) -> Int {
+    static func heapBytesMax(connections: Int, memoryMax: Int, history: Int, hasDatabase: Bool = false) -> Int {
         baseBytes + connections * connectionBytes + memoryMax + turnBytes
-            + (history == 0 ? 0 : history + historySlackBytes)
+            + (history == 0 ? 0 : history + historySlackBytes) + (hasDatabase ? databaseBytes : 0)
     }
 
     /// The most that the kernel can hold for TCP connections and for those on unix sockets. On TCP that is what is sent
@@ -70,11 +74,11 @@ enum MemoryFormula {
 
     /// The body of a page of history: its lines, and around them a cursor for each and for the whole.
     static func historyBodyBytesMax(_ page: HistoryPage) -> Int {
-        page.byteCount + page.seqs.count * (page.hasUnnumbered ? Cursor.byteCountMax + 3 : 0) + 512
+        page.bytes.count + page.seqs.count * (page.hasUnnumbered ? Cursor.byteCountMax + 3 : 0) + 512
     }
 
-    /// A page of history, while it is made and copied into an answer.
-    static func historyBytesMax(_ page: HistoryPage) -> Int { 3 * historyBodyBytesMax(page) + page.seqs.count * 16 }
+    /// A page of history, while it is copied into an answer; it was found itself, and what holds it may have grown.
+    static func historyBytesMax(_ page: HistoryPage) -> Int { 4 * historyBodyBytesMax(page) + page.seqs.count * 32 }
 
     /// A group of subscribers that want the same, but for its members.
     static func groupBytes(_ group: SubscriberGroup) -> Int {

@@ -12,14 +12,17 @@ struct Metrics {
     var refusedRequests: UInt64 = 0
     var eventsIn: UInt64 = 0
     var refusedEvents: UInt64 = 0
+    /// Publications that were repetitions, and those whose conditions did not hold.
+    var duplicates: UInt64 = 0
+    var conflicts: UInt64 = 0
     /// Readers that passed a limit, and `$gap`s said.
     var laggards = LagCounts()
     var gaps: UInt64 = 0
     /// Bytes of the history that were queued for readers.
     var replayedBytes: UInt64 = 0
     var shed: UInt64 = 0
-    /// Streams ended, by reason and transport.
-    private(set) var closes: InlineArray<104, UInt64> = InlineArray(repeating: 0)
+    /// Streams ended, by reason and transport: room for 16 reasons.
+    private(set) var closes: InlineArray<128, UInt64> = InlineArray(repeating: 0)
     /// The longest turn, its wait left out, in the present half minute and in the one before.
     private var turnMillisecondsMax: UInt64 = 0
     private var turnMillisecondsMaxBefore: UInt64 = 0
@@ -66,7 +69,7 @@ struct Metrics {
 }
 
 /// Builds the Prometheus text format.
-private struct MetricsText {
+struct MetricsText {
     var bytes: [UInt8] = []
 
     mutating func family(_ name: StaticString, _ type: StaticString, _ help: StaticString) {
@@ -120,6 +123,13 @@ extension Engine {
         }
         text.counter("fanout_events_in_total", metrics.eventsIn, "Events published.")
         text.counter("fanout_events_refused_total", metrics.refusedEvents, "Events refused.")
+        text.counter(
+            "fanout_publish_duplicates_total", metrics.duplicates, "Publications that had been published before.")
+        text.counter(
+            "fanout_publish_conflicts_total", metrics.conflicts,
+            "Publications refused for a key, a producer or expect_last.")
+        text.gauge("fanout_idempotency_keys", UInt64(keys.count), "Idempotency keys that are remembered.")
+        text.gauge("fanout_producers", UInt64(producers.count), "Producers that are remembered.")
         text.counter("fanout_deliveries_total", delivery.counters.deliveries, "Events queued for subscribers.")
         text.counter("fanout_bytes_sent_total", delivery.counters.bytesSent, "Bytes taken by sockets.")
         text.counter("fanout_bytes_received_total", metrics.bytesReceived, "Bytes received.")
@@ -162,6 +172,18 @@ extension Engine {
         text.counter("fanout_replayed_bytes_total", metrics.replayedBytes, "Bytes of the history queued for readers.")
         text.counter(
             "fanout_replay_pages_total", hub.pages.made, "Pages of the history encoded for those who come back.")
+        guard storage != nil else { return }
+        text.counter(
+            "fanout_replay_stored_pages_total", storedReplay.pages, "Pages read from the database for them.")
+        text.counter("fanout_replay_stored_failures_total", storedReplay.failures, "Pages that could not be read.")
+        text.gauge(
+            "fanout_replay_stored_requests", UInt64(storedReplay.requests.count), "Pages asked for, not yet read.")
+        text.gauge(
+            "fanout_replay_stored_waiting", UInt64(storedReplay.waiting.count),
+            "Readers for whom no page was asked yet, because others wait for enough.")
+        text.counter(
+            "fanout_history_stored_pages_total", storedHistory.pages, "Pages read from the database for /v1/history.")
+        text.gauge("fanout_history_requests", UInt64(storedHistory.count), "Requests for history that wait for pages.")
     }
 
     private func appendMemory(_ text: inout MetricsText) {
@@ -169,7 +191,8 @@ extension Engine {
         text.family("fanout_memory_bytes", "gauge", "Memory of everything that varies, by what it is for.")
         let parts: [(StaticString, Int)] = [
             ("segments", held.segments), ("runs", held.runs), ("input", held.input),
-            ("subscriptions", held.subscriptions), ("channels", held.channels),
+            ("subscriptions", held.subscriptions), ("channels", held.channels), ("storage", held.storage),
+            ("repetition", held.repetition),
         ]
         for (name, bytes) in parts { text.sample("fanout_memory_bytes", labels: "of=\"\(name)\"", UInt64(bytes)) }
         text.gauge("fanout_memory_max_bytes", UInt64(memory.bytesMax), "What all of it may come to (--max-memory).")
@@ -201,6 +224,7 @@ extension Engine {
             "fanout_stale_completions_total", stats.staleCompletions, "Results for sockets that were gone, dropped.")
         text.gauge("fanout_pinned_bytes", UInt64(delivery.log.segments.bytesHeld), "Bytes of segments in use.")
         appendHistory(&text)
+        appendStorage(&text)
         appendMemory(&text)
         text.gauge("fanout_input_buffers", UInt64(inputs.inUse), "Connections with input that is not whole.")
         text.gauge("fanout_uptime_seconds", (loop.now - startedAt) / 1000, "Seconds since the start.")

@@ -1,5 +1,6 @@
 /// A server in a process: opens what the configuration names, runs the engine, leaves nothing behind.
 
+import EventStore
 import Glibc
 import Reactor
 import Wire
@@ -20,6 +21,8 @@ public final class Server {
         public var jsonl: String?
         /// The folder of sockets.
         public var runtimeDirectory: String
+        /// The folder of the database, if there is one that could be opened.
+        public var dataDirectory: String?
         /// Path of `events.socket`.
         public var events: String { runtimeDirectory + "/events.socket" }
         /// Path of `http.socket`.
@@ -35,9 +38,13 @@ public final class Server {
     /// The I/O interface in use and the reason for it.
     public var backendDescription: String { engine.loop.backendDescription }
 
-    private let engine: Engine
+    /// Tests look into it.
+    let engine: Engine
+    /// The database, if there is one.
+    private let storage: OpenedStorage?
 
-    /// Opens the event loop and every socket. Connections are accepted once `run` is called.
+    /// Opens the event loop, the database and every socket. Connections are accepted once `run` is called. A server
+    /// that is given up without that closes its database as it was found.
     ///
     /// Throws a `StartError` whose message is one line and whose exit code follows sysexits. Of the whole process it
     /// raises the soft limit of descriptors to the hard one, ignores SIGPIPE, and lets the allocator keep 2 MiB of what
@@ -54,8 +61,6 @@ public final class Server {
             try Self.address(text, flag: "--jsonl", configuration)
         }
         signal(SIGPIPE, SIG_IGN)
-        let directory = configuration.runtimeDirectory ?? RuntimeDirectory.standard()
-        let sockets = try RuntimeSockets(directory)
         let loop = try Self.makeLoop(configuration)
         do throws(SystemError) {
             // Before the first socket is made: a signal that comes from here on finds somebody who takes them away.
@@ -73,8 +78,15 @@ public final class Server {
         }
         let standardError = StandardError()
         let log = Log(level: configuration.logLevel, seconds: { loop.now / 1000 }, write: { standardError.write($0) })
+        // Before anything shows that a server is here.
+        let opened = try OpenedStorage.open(
+            configuration, epoch: Epoch(rawValue: epoch), wakeup: loop.wakeup, log: log)
+        storage = opened
+        let directory = configuration.runtimeDirectory ?? RuntimeDirectory.standard()
+        let sockets = try RuntimeSockets(directory)
         let engine = try Engine(
-            configuration, loop: loop, epoch: Epoch(rawValue: epoch), seed: seed, log: log, inbox: inbox)
+            configuration, loop: loop, epoch: Epoch(rawValue: epoch), seed: seed, log: log, inbox: inbox,
+            storage: opened?.start)
         do throws(SystemError) {
             try engine.listenPatiently(.http, at: http, milliseconds: Self.portPatienceMilliseconds)
             if let jsonl {
@@ -96,7 +108,8 @@ public final class Server {
         publisher = Publisher(inbox: inbox)
         addresses = Addresses(
             http: engine.listeners[0].address.description,
-            jsonl: jsonl == nil ? nil : engine.listeners[1].address.description, runtimeDirectory: directory)
+            jsonl: jsonl == nil ? nil : engine.listeners[1].address.description, runtimeDirectory: directory,
+            dataDirectory: opened?.start.directory)
         self.engine = engine
     }
 
@@ -108,6 +121,7 @@ public final class Server {
         for channel in engine.configuration.channels {
             line += " · ingest \(addresses.runtimeDirectory)/ingest/\(channel).socket"
         }
+        if let folder = addresses.dataDirectory { line += " · data \(folder)" }
         return line + " · \(backendDescription) · pid \(getpid())"
     }
 
@@ -125,6 +139,7 @@ public final class Server {
             StandardError().write(readyLine, patience: Self.readyPatienceMilliseconds)
         }
         while engine.turn(wait: true) {}
+        storage?.end(hasEnded: engine.storage?.hasEnded ?? true, state: engine.storage?.state)
         return engine.ending?.exitCode ?? 0
     }
 

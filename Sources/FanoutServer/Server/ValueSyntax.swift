@@ -57,6 +57,14 @@ package enum ValueSyntax {
     /// What to say of a text that is no such number.
     package static let historyAdvice = "a number of bytes such as 67108864, 64M or 1G, 1M at least, or 0 for none"
 
+    /// Whether a number of bytes is one that a channel may be kept to.
+    package static func isRetentionSize(_ bytes: Int) -> Bool {
+        (1...Configuration.Retention.bytesMost).contains(bytes)
+    }
+
+    /// What to say of a text that is no such number.
+    package static let retentionAdvice = "a number of bytes such as 67108864, 64M or 1G, at least 1"
+
     /// What to say of a text that is not a pattern.
     package static let patternAdvice =
         "a channel pattern has parts of letters, digits and . _ ~ - joined by /; a part may be *, the last one **"

@@ -16,8 +16,9 @@ extension Engine {
         if connection.pointee.flags.contains(.replaying) { awaitReplay(slot) }
     }
 
-    private func awaitReplay(_ slot: UInt32) {
-        guard !delivery.connections[slot].flags.contains(.awaitsReplay) else { return }
+    /// A reader may be sent more when its turn comes.
+    func awaitReplay(_ slot: UInt32) {
+        guard delivery.connections[slot].flags.isDisjoint(with: [.awaitsReplay, .awaitsStore]) else { return }
         delivery.connections[slot].flags.insert(.awaitsReplay)
         replays.append(slot)
     }
@@ -27,11 +28,16 @@ extension Engine {
         guard delivery.connections[slot].flags.contains(.awaitsReplay) else { return }
         delivery.connections[slot].flags.remove(.awaitsReplay)
         replays.removeAll { $0 == slot }
+        replayTurns &+= 1
     }
 
     /// Gives readers their next pages, first come first served, each once, as far as the turn's share goes.
     func continueReplays() {
-        if replays.isEmpty { return }
+        if !replays.isEmpty { giveTurns() }
+        if !storedReplay.waiting.isEmpty { askForWaiting() }
+    }
+
+    private func giveTurns() {
         var bytes = 0
         var looked = 0
         var taken = 0
@@ -50,13 +56,17 @@ extension Engine {
             looked += step.looked
         }
         replays.removeFirst(taken)
+        replayTurns &+= UInt64(taken)
         metrics.replayedBytes &+= UInt64(bytes)
     }
 
     /// Queues what comes next for one reader; makes it a member when that was all.
     private func continueReplay(_ slot: UInt32) -> (bytes: Int, looked: Int) {
         let connection = delivery.connections.records + Int(slot)
-        if connection.pointee.replaySeq + 1 < hub.oldestHeld, !skipPruned(slot) { return (0, 0) }
+        let last = connection.pointee.replaySeq
+        let mayBeGone = hub.records ? last < hub.prunedSeq : last + 1 < hub.oldestHeld
+        if mayBeGone, !skipPruned(slot) { return (0, 0) }
+        if hub.records, !skipLost(slot) { return (0, 0) }
         let place = connection.pointee.replaySeq
         // Everything up to here is sent or said to be missing.
         connection.pointee.sentSeq = place
@@ -65,7 +75,11 @@ extension Engine {
             joinLive(slot)
             return (0, 0)
         }
-        let step = hub.replayStep(after: place, connection.pointee.transport.format, connection.pointee.group)
+        guard let step = hub.replayStep(after: place, connection.pointee.transport.format, connection.pointee.group)
+        else {
+            awaitStored(slot)
+            return (0, 1)
+        }
         connection.pointee.replaySeq = step.through
         connection.pointee.queuedSeq = step.through
         let isLast = step.through == hub.head
@@ -91,27 +105,52 @@ extension Engine {
         let connection = delivery.connections.records + Int(slot)
         let group = connection.pointee.group
         let place = connection.pointee.replaySeq
-        let pruned = hub.newestPruned(for: hub.subscriptions[group].patterns)
-        if pruned > place {
-            if connection.pointee.flags.contains(.failsOnGap) {
-                bye(slot, .cursorGone, last: Cursor(epoch: hub.epoch, seq: place))
-                return false
-            }
-            metrics.gaps &+= 1
-            if !connection.pointee.flags.contains(.controlOff) {
-                let discriminator = hub.discriminator(of: slot)
-                scratch.removeAll(keepingCapacity: true)
-                ControlRecord.gap(
-                    why: .pruned, epoch: hub.epoch, from: place + 1, to: pruned,
-                    dropped: hub.subscriptions[group].isEverything ? pruned - place : nil
-                ).append(
-                    to: &scratch, format: connection.pointee.transport.format, discriminator: discriminator.span,
-                    eventID: Cursor(epoch: hub.epoch, seq: pruned))
-                sayScratch(slot)
-            }
+        if let pruned = hub.newestGone(after: place, for: hub.subscriptions[group].patterns, in: group) {
+            let dropped = hub.subscriptions[group].isEverything ? eventCount(after: place, through: pruned) : nil
+            guard skip(slot, .pruned, hub.epoch, place + 1...pruned, dropped: dropped) else { return false }
         }
-        connection.pointee.replaySeq = hub.oldestHeld - 1
+        if !hub.records { connection.pointee.replaySeq = hub.oldestHeld - 1 }
         return true
+    }
+
+    /// What a reader needs next was lost when an earlier numbering ended: says so, and goes on behind it. The one after
+    /// that may have lost what comes then. False if its stream ends.
+    private func skipLost(_ slot: UInt32) -> Bool {
+        let isEverything = hub.subscriptions[delivery.connections[slot].group].isEverything
+        while true {
+            let place = delivery.connections[slot].replaySeq
+            guard let ended = storage?.epochs.nextLoss(after: place), place >= ended.lastSeq else { return true }
+            let dropped = isEverything ? ended.usedSeq - place : nil
+            guard skip(slot, .rewound, ended.epoch, place + 1...ended.usedSeq, dropped: dropped) else { return false }
+        }
+    }
+
+    /// Says that a reader cannot have what comes next, and goes on behind that. False if its stream ends.
+    private func skip(
+        _ slot: UInt32, _ why: ControlRecord.GapReason, _ epoch: Epoch, _ gone: ClosedRange<UInt64>, dropped: UInt64?
+    ) -> Bool {
+        let connection = delivery.connections.records + Int(slot)
+        if connection.pointee.flags.contains(.failsOnGap) {
+            bye(slot, .cursorGone, last: Cursor(epoch: hub.epoch, seq: gone.lowerBound - 1))
+            return false
+        }
+        metrics.gaps &+= 1
+        if !connection.pointee.flags.contains(.controlOff) {
+            let discriminator = hub.discriminator(of: slot)
+            scratch.removeAll(keepingCapacity: true)
+            ControlRecord.gap(why: why, epoch: epoch, from: gone.lowerBound, to: gone.upperBound, dropped: dropped)
+                .append(
+                    to: &scratch, format: connection.pointee.transport.format, discriminator: discriminator.span,
+                    eventID: Cursor(epoch: hub.epoch, seq: gone.upperBound))
+            sayScratch(slot)
+        }
+        connection.pointee.replaySeq = gone.upperBound
+        return true
+    }
+
+    /// How many events have the numbers after a place up to another; nil where that is not known.
+    func eventCount(after place: UInt64, through last: UInt64) -> UInt64? {
+        place + 1 >= storage?.epochs.firstSeq ?? 1 ? last - place : nil
     }
 
     /// Judges a reader with history in its ring. How much waits for it was decided here, so that only time in which its

@@ -1,5 +1,6 @@
 /// How a stream begins: `$hello`, what is missing, then the events.
 
+import EventStore
 import Planted
 import Reactor
 import Wire
@@ -11,6 +12,8 @@ extension Engine {
     /// What a subscriber that begins at some place cannot have.
     struct Missing: Equatable {
         var why: ControlRecord.GapReason
+        /// The numbering that `from` and `to` are of; nil is the present one.
+        var epoch: Epoch?
         var from: UInt64?
         var to: UInt64?
         var dropped: UInt64?
@@ -74,46 +77,84 @@ extension Engine {
             epoch: hub.epoch, seq: hub.head, server: Self.serverName, heartbeatSeconds: configuration.heartbeatSeconds
         ).append(to: &scratch, format: format, discriminator: discriminator.span, eventID: opening.asked)
         guard let missing = opening.missing, saysGap else { return }
-        let after = missing.to ?? opening.replayAfter ?? hub.head
         ControlRecord.gap(
-            why: missing.why, epoch: hub.epoch, from: missing.from, to: missing.to, dropped: missing.dropped
+            why: missing.why, epoch: missing.epoch ?? hub.epoch, from: missing.from, to: missing.to,
+            dropped: missing.dropped
         ).append(
             to: &scratch, format: format, discriminator: discriminator.span,
-            eventID: Cursor(epoch: hub.epoch, seq: after))
+            eventID: Cursor(epoch: hub.epoch, seq: place(behind: missing) ?? opening.replayAfter ?? hub.head))
+    }
+
+    /// Where a reader goes on that was told what it cannot have, and was cut then: behind that, as far as that has
+    /// numbers which mean the same now.
+    private func place(behind missing: Missing) -> UInt64? {
+        guard let epoch = missing.epoch, let epochs = storage?.epochs, let from = missing.from, let to = missing.to,
+            let lost = epochs.past.lastIndex(where: { $0.epoch == epoch })
+        else { return missing.to }
+        // Where the file that says which numbers were used was lost, too, later events may have the same ones.
+        let next = lost + 1 < epochs.past.count ? epochs.past[lost + 1].firstSeq : epochs.firstSeq
+        return to < next ? to : max(from - 1, epochs.past[lost].usedSeq)
     }
 
     /// Where a subscription begins, and what it cannot have.
     func opening(_ subscription: Subscription) -> Opening {
         let patterns = subscription.patterns
-        let oldest = hub.oldestHeld
         var opening = Opening()
+        // Everything up to here it has, or was lost with its numbering.
+        var had: UInt64?
         switch subscription.start ?? (hub.rules.allStartNow ? .now : hub.rules.common(to: patterns).start) {
         case .now: return opening
         case .unknown: opening.missing = Missing(why: .unknownEpoch)
-        case .start: opening.asked = Cursor(epoch: hub.epoch, seq: 0)
+        case .start:
+            opening.asked = Cursor(epoch: hub.epoch, seq: 0)
+            had = 0
         case .after(let cursor):
             opening.asked = cursor
-            if cursor.epoch != hub.epoch {
-                opening.missing = Missing(why: .unknownEpoch)
-            } else if cursor.seq > hub.head {
-                opening.missing = Missing(why: .ahead)
+            switch meaning(of: cursor) {
+            case .after(let seq): had = seq
+            case .ahead: opening.missing = Missing(why: .ahead)
+            case .unknownEpoch: opening.missing = Missing(why: .unknownEpoch)
+            case .rewound(let from, let to):
+                let missing = Missing(
+                    why: .rewound, epoch: cursor.epoch, from: from, to: to,
+                    // Who has some of it does not miss that.
+                    dropped: cursor.seq < from && subscription.isEverything ? to - from + 1 : nil)
+                opening.missing = missing
+                had = place(behind: missing)
             }
         }
-        var place = oldest - 1
-        if opening.missing == nil, let asked = opening.asked?.seq {
-            let pruned = hub.newestPruned(for: patterns)
-            if pruned > asked {
-                opening.missing = Missing(
-                    why: .pruned, from: asked + 1, to: pruned,
-                    dropped: subscription.isEverything ? pruned - asked : nil)
+        let oldest = hub.records && had != nil ? 0 : hub.placeOfOldest(for: patterns)
+        var place = oldest
+        if let had {
+            // What retention has removed behind what was lost is said in its place.
+            let isRewound = opening.missing != nil
+            // From the start on is what is kept of each channel.
+            var gone: UInt64?
+            if !isRewound {
+                gone = had > 0 ? hub.newestGone(after: had, for: patterns) : hub.newestPruned(for: patterns)
             }
-            place = max(place, asked)
+            place = hub.records ? max(had, gone ?? 0) : max(had, oldest)
+            if let gone, gone > had {
+                opening.missing = Missing(
+                    why: .pruned, from: had + 1, to: gone,
+                    dropped: subscription.isEverything ? eventCount(after: had, through: gone) : nil)
+            }
         }
         let newest = hub.newest(for: patterns)
         if newest > place || isPlanted("resumeWithItsOwnPlace") && newest == place, place < hub.head {
-            opening.replayAfter = isPlanted("resumeWithItsOwnPlace") && place >= oldest ? place - 1 : place
+            opening.replayAfter = isPlanted("resumeWithItsOwnPlace") && place > oldest ? place - 1 : place
+        } else if let ended = storage?.epochs.nextLoss(after: place), !hub.hasEnded(patterns) {
+            // Nobody knows whether that was for this reader.
+            opening.replayAfter = max(place, ended.lastSeq)
         }
         return opening
+    }
+
+    /// What a cursor means here.
+    func meaning(of cursor: Cursor) -> CursorPlace {
+        if let storage { return storage.epochs.place(of: cursor, head: hub.head) }
+        guard cursor.epoch == hub.epoch else { return .unknownEpoch }
+        return cursor.seq <= hub.head ? .after(cursor.seq) : .ahead
     }
 
     // MARK: Keep-alives

@@ -20,6 +20,8 @@ final class SimulatedServer {
     let kernel: SimulatedKernel
     let loop: EventLoop
     let engine: Engine
+    /// Its database, if it has one.
+    let store: SimulatedStore?
     /// False once the engine has said that it is done.
     private(set) var isRunning = true
     /// Turns that one `settle` may take: far more than any test needs.
@@ -27,7 +29,7 @@ final class SimulatedServer {
 
     init(
         seed: UInt64 = 1, pipeBytes: Int = 65_536, socketsMax: Int = 2048, faults: SimulatedFaults = .none,
-        onEpoll: Bool = false, _ configure: (inout Configuration) -> Void = { _ in }
+        onEpoll: Bool = false, store: SimulatedStore? = nil, _ configure: (inout Configuration) -> Void = { _ in }
     ) throws {
         var limits = SimulatedKernel.Limits()
         limits.pipeBytes = pipeBytes
@@ -44,7 +46,10 @@ final class SimulatedServer {
         let log = Log(level: configuration.logLevel, seconds: { loop.now / 1000 }, write: { lines.all.append($0) })
         loop.turn(wait: false)
         while loop.next() != nil {}
-        engine = try Engine(configuration, loop: loop, epoch: Self.epoch, seed: seed, log: log)
+        self.store = store
+        engine = try Engine(
+            configuration, loop: loop, epoch: Self.epoch, seed: seed, log: log,
+            storage: try store?.open(waking: loop.wakeup, by: kernel))
         self.lines = lines
         try engine.listen(.http, at: Self.http)
         try engine.listen(.jsonl, at: Self.jsonl)
@@ -64,14 +69,15 @@ final class SimulatedServer {
 
     private final class Lines { var all: [String] = [] }
 
-    /// Turns the engine until nothing more happens by itself. Time stands still.
+    /// Turns the engine, and its database after it, until nothing more happens by itself. Time stands still.
     func settle() {
         var quietTurns = 0
         for _ in 0..<turnsMax {
             guard isRunning else { return }
             if !engine.turn(wait: false) { isRunning = false }
+            let isStoreQuiet = !(store?.run() ?? false)
             let isQuiet =
-                kernel.isQuiet && engine.delivery.queue.count == 0
+                isStoreQuiet && kernel.isQuiet && engine.delivery.queue.count == 0
                 && (engine.deferred.isEmpty || engine.rest.isResting) && engine.replays.isEmpty
             quietTurns = isQuiet ? quietTurns + 1 : 0
             if quietTurns == 3 { return }
@@ -101,7 +107,7 @@ final class SimulatedServer {
         let index = try #require(engine.hub.channel(name))
         let bytes = Array(event.utf8)
         try engine.hub.stage(bytes.span, rules: engine.hub.channels[index].rules.event)
-        return try engine.publishStaged(to: .channel(index)).last
+        return try engine.publishStaged(to: .channel(index), level: nil).last
     }
 
     /// The sum of the samples of that name, and of those labels where they are given, in `/metrics`; nil if there are

@@ -1,0 +1,40 @@
+/// What the database says of channels: as they were at the start, and what retention has removed since.
+
+import EventStore
+import Wire
+
+extension Hub {
+    /// Makes a channel that the database knows, at the start.
+    func restore(_ stored: StoredChannel) throws(StartError) {
+        guard let name = ChannelName(stored.name) else {
+            throw StartError("the database has a channel '\(stored.name)', which is no channel's name", exitCode: .io)
+        }
+        guard let index = channel(name) else {
+            throw StartError(
+                "the database has more channels than --max-memory has room for: allow more", exitCode: .configuration)
+        }
+        channels[index].hasEnded = stored.isEnded
+        channels[index].isOver = stored.isEnded
+        channels[index].acceptedSeq = stored.lastSeq
+        channels[index].eventCount = UInt64(stored.events)
+        channels[index].lastSeq = stored.lastSeq
+        notePruned(stored)
+    }
+
+    /// Retention has removed events of a channel.
+    func notePruned(_ stored: StoredChannel) {
+        guard let name = ChannelName(stored.name), let index = channels.index(of: name) else { return }
+        channels[index].prunedSeq = max(channels[index].prunedSeq, stored.prunedSeq)
+        prunedSeq = max(prunedSeq, stored.prunedSeq)
+        prunedVersion &+= 1
+    }
+
+    /// The last event of a channel that had ended was removed, after `notePruned`: its name is free again.
+    func noteRemoved(_ text: String) {
+        guard let name = ChannelName(text), let index = channels.index(of: name) else { return }
+        // It may have begun anew, and ended again, since.
+        guard channels[index].hasEnded, channels[index].acceptedSeq <= channels[index].prunedSeq else { return }
+        channels[index].hasEnded = false
+        channels[index].isOver = false
+    }
+}

@@ -1,0 +1,111 @@
+/// Events that have numbers and that nobody has seen yet: those of channels with `visible: synced`, and what follows.
+
+import Wire
+
+/// Publications, and ends of channels, in the order of their numbers, in three flat arrays.
+///
+/// There is one order for all channels: while an event is held back, everything that gets a number behind it is too.
+struct HeldEvents {
+    /// One publication, or the end or beginning of a channel.
+    struct Entry {
+        var channel: UInt32
+        /// Events of it; none where `ends` is set.
+        var count = 0
+        var byteCount = 0
+        /// The last event's number: that of the event before it where there is none.
+        var last: UInt64
+        /// Its time stamp, if it is stamped.
+        var time: Int64 = 0
+        /// Whether it has to wait for the disk itself, or only for what stands before it.
+        var waitsForDisk = false
+        /// True where the channel ends, false where it begins anew.
+        var ends: Bool?
+    }
+
+    private var entries: [Entry] = []
+    private var records: [EventRecord] = []
+    private var bytes: [UInt8] = []
+    /// What was taken already from the front of each.
+    private var entriesTaken = 0
+    private var recordsTaken = 0
+    private var bytesTaken = 0
+    /// Events and bytes since the last publication.
+    private var count = 0
+    private var byteCount = 0
+    /// The newest number given to an event, if anything is held.
+    private(set) var last: UInt64 = 0
+
+    /// What is kept of the arrays when nothing is held.
+    private static let bytesKept = 1 << 20
+
+    var isEmpty: Bool { entries.count == entriesTaken }
+
+    /// What they hold in memory.
+    var bytesHeld: Int {
+        bytes.capacity + records.capacity * MemoryLayout<EventRecord>.stride
+            + entries.capacity * MemoryLayout<Entry>.stride
+    }
+
+    /// Adds a compacted event to the publication that `finish` will name.
+    mutating func add(_ event: UnsafeBufferPointer<UInt8>, _ record: EventRecord) {
+        bytes.append(contentsOf: event)
+        records.append(record)
+        count += 1
+        byteCount += event.count
+    }
+
+    /// Makes a publication of what was added.
+    mutating func finish(on channel: UInt32, last: UInt64, time: Int64, waitsForDisk: Bool) {
+        entries.append(
+            Entry(
+                channel: channel, count: count, byteCount: byteCount, last: last, time: time,
+                waitsForDisk: waitsForDisk))
+        count = 0
+        byteCount = 0
+        self.last = last
+    }
+
+    /// Ends a channel, or lets it begin anew, behind what is held.
+    mutating func setEnded(_ isEnded: Bool, _ channel: UInt32) {
+        entries.append(Entry(channel: channel, last: last, ends: isEnded))
+    }
+
+    /// Whether the oldest one need not wait any longer.
+    func isReady(synced: UInt64) -> Bool {
+        guard !isEmpty else { return false }
+        return !entries[entriesTaken].waitsForDisk || entries[entriesTaken].last <= synced
+    }
+
+    /// Takes the oldest one, handing over its events in order; there must be one. O(its bytes) on average.
+    mutating func take(_ body: (UnsafeBufferPointer<UInt8>, EventRecord) -> Void) -> Entry {
+        let entry = entries[entriesTaken]
+        bytes.withUnsafeBufferPointer { bytes in
+            var start = bytesTaken
+            for record in records[recordsTaken..<(recordsTaken + entry.count)] {
+                body(UnsafeBufferPointer(rebasing: bytes[start..<(start + record.length)]), record)
+                start += record.length
+            }
+        }
+        entriesTaken += 1
+        recordsTaken += entry.count
+        bytesTaken += entry.byteCount
+        if entriesTaken == entries.count {
+            forget()
+        } else if bytesTaken >= Self.bytesKept, bytesTaken * 2 >= bytes.count {
+            // What was taken goes when it is the larger part: each byte is moved once on average.
+            entries.removeFirst(entriesTaken)
+            records.removeFirst(recordsTaken)
+            bytes.removeFirst(bytesTaken)
+            (entriesTaken, recordsTaken, bytesTaken) = (0, 0, 0)
+        }
+        return entry
+    }
+
+    private mutating func forget() {
+        let isModest = bytesHeld <= Self.bytesKept
+        entries.removeAll(keepingCapacity: isModest)
+        records.removeAll(keepingCapacity: isModest)
+        bytes.removeAll(keepingCapacity: isModest)
+        (entriesTaken, recordsTaken, bytesTaken) = (0, 0, 0)
+    }
+}
