@@ -10,7 +10,7 @@ PYTHON := .build/python/bin/python
 SWIFT_FILES := Package.swift Sources Tests bench examples
 
 .DEFAULT_GOAL := build
-.PHONY: help run build test test-swift simulate power-cut planted test-end-to-end test-readers counts bench \
+.PHONY: help run build test test-swift simulate power-cut planted test-end-to-end kill9 test-readers counts bench \
         bench-store compare fuzz fuzz-smoke autobahn install uninstall format lint clean dependencies \
         test-dependencies compare-dependencies
 
@@ -45,6 +45,11 @@ power-cut: test-dependencies ## what power cuts leave of a database, 300 disks o
 
 test-end-to-end: test-dependencies build ## the release binary seen from outside, by other people's clients
 	$(PYTHON) -m pytest Tests/EndToEnd
+
+KILLS ?= 200
+
+kill9: test-dependencies build ## KILLS=200 times SIGKILL under publishers with acks and readers that come back: what was lost?
+	$(PYTHON) Tests/EndToEnd/kill9.py --kills $(KILLS)
 
 test-readers: test-dependencies build ## 5,000 readers, 1,000 events each, every delivery checked; and the checker checked
 	Tests/readers-notice.sh

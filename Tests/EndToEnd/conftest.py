@@ -9,6 +9,7 @@ import pytest
 
 import program
 import readers
+from stored import Life
 from streams import ByteStream
 
 _numbers = itertools.count(1)
@@ -93,6 +94,12 @@ def start_server(request):
     finally:
         for server in started:
             server.remove()
+
+
+@pytest.fixture
+def life(start_server, tmp_path):
+    """A data folder, and the servers that use it one after the other."""
+    return Life(start_server, tmp_path)
 
 
 @pytest.fixture
