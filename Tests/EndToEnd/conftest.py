@@ -9,7 +9,7 @@ import pytest
 
 import program
 import readers
-from stored import Life
+from stored import Life, forget_numbers
 from streams import ByteStream
 
 _numbers = itertools.count(1)
@@ -99,7 +99,8 @@ def start_server(request):
 @pytest.fixture
 def life(start_server, tmp_path):
     """A data folder, and the servers that use it one after the other."""
-    return Life(start_server, tmp_path)
+    yield Life(start_server, tmp_path)
+    forget_numbers(tmp_path)
 
 
 @pytest.fixture

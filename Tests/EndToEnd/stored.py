@@ -1,5 +1,6 @@
 """A database's life: the servers that use it one after the other, and how each of them ends."""
 
+import os
 import shutil
 import sqlite3
 from contextlib import closing
@@ -60,6 +61,13 @@ class Life:
     def set_aside(self):
         """Damaged databases that were set aside, without their logs."""
         return sorted(path for path in self.data.glob(ASIDE) if not path.name.endswith("-wal"))
+
+
+def forget_numbers(folder):
+    """Removes what killed servers on databases below a folder have left in memory."""
+    for file in Path(folder).rglob(FILE):
+        status = file.stat()
+        Path(f"/dev/shm/fanout-{os.geteuid()}-{status.st_dev}-{status.st_ino}").unlink(missing_ok=True)
 
 
 def places(folder):
