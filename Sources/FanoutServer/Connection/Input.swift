@@ -174,7 +174,7 @@ extension Engine {
     /// At the end of a turn: whether writers of lines wait until the database has done more. HTTP clients do not: their
     /// connections may be readers', and those that publish are told when there is no room.
     func updateWritersWait() {
-        guard let storage else { return }
+        guard hub.records, let storage else { return }
         let isPressed = storage.isPressed(accepted: hub.accepted)
         defer { writersWait = isPressed }
         guard writersWait, !isPressed else { return }

@@ -24,8 +24,8 @@ final class Hub {
 
     let delivery: Delivery
     let epoch: Epoch
-    // These four without run-time checks of exclusivity, which would cost each event several calls: no access to one
-    // of them lasts while another to the same one begins, since nothing that works on one calls back.
+    // What is marked is used without run-time checks of exclusivity, which would cost each event several calls: no
+    // access to one of these lasts while another to the same one begins, since nothing that works on one calls back.
     @exclusivity(unchecked) private(set) var head: UInt64 = 0
     @exclusivity(unchecked) var channels = ChannelTable()
     @exclusivity(unchecked) var staging = Staging()
@@ -62,14 +62,14 @@ final class Hub {
         (
             onLag: Configuration.LagPolicy, limits: Configuration.LagLimits, listeners: Configuration.ListenerLimits
         )
-    var subscriptions = SubscriptionTable()
+    @exclusivity(unchecked) var subscriptions = SubscriptionTable()
     /// What channels, and subscriptions, may cost.
     var channelBytesMax = Int.max
     var subscriptionBytesMax = Int.max
     /// The group of those who asked for nothing in particular, by listener, and the table's version in which it was so.
     var plainGroups: InlineArray<5, (index: UInt32, version: UInt64)> = InlineArray(repeating: (0, 0))
     /// Subscribers that passed a limit in this turn: judged when the socket has been tried.
-    private var suspects: [UInt32] = []
+    @exclusivity(unchecked) private var suspects: [UInt32] = []
     /// Bytes of the channels' lists of groups: what is remembered of look-ups.
     private(set) var listBytes = 0
     /// How many those may be: beyond it all are forgotten and looked up again when needed.
@@ -301,8 +301,10 @@ final class Hub {
             event.kindStart = line.end - 1 - UInt32(record.length) + kind.start
             event.kindCount = kind.count | (record.kindIsEscaped ? HeldEvent.kindIsEscaped : 0)
         }
+        let blocksBefore = window.blockCount
         window.append(event, seq: seq, line: line, &delivery.log.segments)
-        trimWindow()
+        // What the newest block grows by is allowed on top: it is looked at when another begins.
+        if window.blockCount != blocksBefore { trimWindow() }
     }
 
     /// Forgets blocks of the window that are more than it may hold. With a database nothing is gone by that: what it

@@ -89,15 +89,15 @@ final class Engine {
     let keepAliveTimes: KeepAliveTimes
 
     /// Connections whose input waits for the next turn, in order.
-    var deferred: [UInt32] = []
+    @exclusivity(unchecked) var deferred: [UInt32] = []
     /// Writers of lines wait for the database: these, in order.
-    var writersWait = false
+    @exclusivity(unchecked) var writersWait = false
     var waitingWriters: [UInt32] = []
     var turnInputBytes = 0
     var turnEventsBefore: UInt64 = 0
     var turnWorkBefore: UInt64 = 0
     /// Readers whose ring is empty and who want more of the history, in order.
-    var replays: [UInt32] = []
+    @exclusivity(unchecked) var replays: [UInt32] = []
     /// How many turns they have had since the start.
     var replayTurns: UInt64 = 0
     /// Readers whose next events are to be read from the database.
@@ -105,7 +105,7 @@ final class Engine {
     /// Requests for a past that is to be read from the database.
     var storedHistory = StoredHistory()
     /// Subscribers at a limit, until they are cut or have caught up.
-    var suspects: [UInt32] = []
+    @exclusivity(unchecked) var suspects: [UInt32] = []
     var pause: LoopPause
     let sweepTimer: TimerID
     var sweeping = false
@@ -116,7 +116,7 @@ final class Engine {
     var starved: [UInt32] = []
     let sendTimer: TimerID
     /// Publishers rest while a reader catches up.
-    var rest: PublisherRest
+    @exclusivity(unchecked) var rest: PublisherRest
     let restTimer: TimerID
     /// Events of other threads came while publishers rested.
     var inboxWaits = false
@@ -134,7 +134,7 @@ final class Engine {
     /// The database, if there is one.
     @exclusivity(unchecked) var storage: Storage?
     /// The connection that is standard input, if that is read.
-    var standardInput = Connection.none
+    @exclusivity(unchecked) var standardInput = Connection.none
     /// What tells a repetition from something new.
     @exclusivity(unchecked) var keys: IdempotencyKeys
     @exclusivity(unchecked) var producers: ProducerTable
@@ -209,7 +209,7 @@ final class Engine {
         let sendsBefore = delivery.counters.sends
         let inFlightBefore = delivery.sendsInFlight
         // Before anybody can see an event.
-        storage?.noteUsed(hub.accepted)
+        if hub.records { storage?.noteUsed(hub.accepted) }
         let more = delivery.flush()
         let sends = delivery.counters.sends &- sendsBefore
         memory.everyoneWasOffered = !more
@@ -229,8 +229,10 @@ final class Engine {
         if !rest.isResting { resumeDeferred() }
         handleCompletions()
         if hasEventsToShow { showStored() }
-        if !storedHistory.waiting.isEmpty { askForHistory() }
-        flushStorage()
+        if hub.records {
+            if !storedHistory.waiting.isEmpty { askForHistory() }
+            flushStorage()
+        }
         // After the turn's live events: what replays gets what is left of the loop's time.
         continueReplays()
         judgeLaggards()

@@ -34,7 +34,7 @@ extension Engine {
     /// Gives readers their next pages, first come first served, each once, as far as the turn's share goes.
     func continueReplays() {
         if !replays.isEmpty { giveTurns() }
-        if !storedReplay.waiting.isEmpty { askForWaiting() }
+        if hub.records, !storedReplay.waiting.isEmpty { askForWaiting() }
     }
 
     private func giveTurns() {
