@@ -68,6 +68,7 @@ private struct LogOpening {
         var device: UInt64
         var inode: UInt64
         var beganMs: Int64
+        var forgottenSeq: UInt64
 
         /// The last number of the numbering of which nothing is lost. One without events has lost nothing: readers may
         /// have its beginning as their place.
@@ -109,6 +110,7 @@ private struct LogOpening {
             opening: StoreOpening(
                 beginning: beginning, epochs: epochs, head: used,
                 channels: channels.rows.values.map(StoredChannel.init).sorted { $0.name < $1.name },
+                forgottenSeq: log?.forgottenSeq ?? 0,
                 setAside: setAside, sqliteVersion: String(cString: sqlite3_libversion())),
             reserved: reserved)
     }
@@ -138,12 +140,13 @@ private struct LogOpening {
     /// Nil in a database that was made just now.
     private func readLog(_ database: Database) throws(StoreFault) -> Log? {
         let row = try database.prepare(
-            "SELECT epoch, first_seq, head, clean, device, inode, began_ms FROM log WHERE id = 1")
+            "SELECT epoch, first_seq, head, clean, device, inode, began_ms, forgotten_seq FROM log WHERE id = 1")
         guard try row.step() else { return nil }
         return Log(
             epoch: try epoch(row, 0, database), firstSeq: max(1, try row.number(1)), head: try row.number(2),
             isClean: row.integer(3) == 1, device: UInt64(bitPattern: row.integer(4)),
-            inode: UInt64(bitPattern: row.integer(5)), beganMs: row.integer(6))
+            inode: UInt64(bitPattern: row.integer(5)), beganMs: row.integer(6),
+            forgottenSeq: try row.number(7))
     }
 
     private func epoch(_ row: Statement, _ column: Int32, _ database: Database) throws(StoreFault) -> Epoch {
@@ -213,8 +216,8 @@ private struct LogOpening {
             }
             let row = try database.prepare(
                 """
-                INSERT OR REPLACE INTO log(id, epoch, first_seq, head, clean, device, inode, began_ms)
-                VALUES (1, ?1, ?2, ?3, 0, ?4, ?5, ?6)
+                INSERT OR REPLACE INTO log(id, epoch, first_seq, head, clean, device, inode, began_ms, forgotten_seq)
+                VALUES (1, ?1, ?2, ?3, 0, ?4, ?5, ?6, ?7)
                 """)
             try row.bind(1, present.present.description)
             try row.bind(2, present.firstSeq)
@@ -222,6 +225,7 @@ private struct LogOpening {
             try row.bind(4, identity?.device ?? 0)
             try row.bind(5, identity?.inode ?? 0)
             try row.bind(6, beginning == .goesOn ? log?.beganMs ?? nowMs : nowMs)
+            try row.bind(7, log?.forgottenSeq ?? 0)
             try row.run()
         }
         let excess = present.past.count - StoreLimits.incarnationsMax

@@ -135,10 +135,13 @@ extension EventStore {
         if !isPlanted("removalNotStored") { row.values.prunedSeq = cut.last }
     }
 
-    /// Deletes an ended channel's own row. The log keeps its last number, which nothing else may name.
+    /// Deletes an ended channel's own row. The log keeps its last number, which nothing else may name, and that readers
+    /// cannot have its events any more.
     private func delete(_ row: ChannelRow) throws(StoreFault) {
         try statements.deleteChannel.bind(1, row.id)
         try statements.deleteChannel.run()
-        try database.execute("UPDATE log SET head = max(head, \(row.values.lastSeq))", "write to")
+        let (last, pruned) = (row.values.lastSeq, row.values.prunedSeq)
+        try database.execute(
+            "UPDATE log SET head = max(head, \(last)), forgotten_seq = max(forgotten_seq, \(pruned))", "write to")
     }
 }

@@ -34,7 +34,7 @@ enum Schema {
         CREATE TABLE log(
             id INTEGER PRIMARY KEY CHECK (id = 1), epoch TEXT NOT NULL, first_seq INTEGER NOT NULL,
             head INTEGER NOT NULL, clean INTEGER NOT NULL, device INTEGER NOT NULL, inode INTEGER NOT NULL,
-            began_ms INTEGER NOT NULL, probes INTEGER NOT NULL DEFAULT 0
+            began_ms INTEGER NOT NULL, forgotten_seq INTEGER NOT NULL, probes INTEGER NOT NULL DEFAULT 0
         ) STRICT;
         CREATE TABLE incarnation(
             epoch TEXT PRIMARY KEY, first_seq INTEGER NOT NULL, last_seq INTEGER NOT NULL, used_seq INTEGER NOT NULL,

@@ -26,6 +26,8 @@ package struct StoreOpening: Sendable, Equatable {
     package var head: UInt64
     /// The channels, by name.
     package var channels: [StoredChannel]
+    /// The newest event that retention has removed of channels that had ended, and are no more; 0 is none.
+    package var forgottenSeq: UInt64
     /// A damaged file that was set aside now, by its new name.
     package var setAside: String?
     /// The version of SQLite.

@@ -87,7 +87,7 @@ struct TamperTests {
     }
 
     private static let columns = [
-        "log": ["first_seq", "head", "clean", "device", "inode", "began_ms", "epoch"],
+        "log": ["first_seq", "head", "clean", "device", "inode", "began_ms", "forgotten_seq", "epoch"],
         "incarnation": ["first_seq", "last_seq", "used_seq", "epoch"],
         "channel": ["id", "name", "ended", "events", "bytes", "first_seq", "last_seq", "pruned_seq"],
         "event": ["seq", "channel", "time_ms", "kind", "line"],

@@ -266,7 +266,7 @@ struct StoredReplayTests {
         let server = try server(store)
         server.pass(milliseconds: 3000)
         // Of each channel the newest ten are left: 81...100.
-        #expect(server.engine.hub.prunedSeq == 80)
+        #expect(server.engine.hub.removed.newest == 80)
         let everything = try SimulatedReader(server, kind, Comeback(after: 30)).take()
         let gap = try #require(everything.first("$gap"))
         #expect(gap["from"] as? Int == 31 && gap["to"] as? Int == 80 && gap["dropped"] as? Int == 50)
@@ -280,6 +280,31 @@ struct StoredReplayTests {
             try SimulatedReader(server, kind, Comeback(after: 79, channels: ["events"])).take().first("$gap") == nil)
         let failing = try SimulatedReader(server, .jsonlHTTP, Comeback(after: 80, ("on_gap", "fail")))
         #expect(failing.takeSeqs() == Array(81...100))
+    }
+
+    @Test("what went with a channel that is no more is said after a restart, too")
+    func forgotten() throws {
+        let store = SimulatedStore()
+        store.prepare = { $0.retention = RetentionLimits(events: 0) }
+        do {
+            let server = try SimulatedServer(store: store)
+            let client = try server.connect()
+            for channel in ["gone", "gone", "other"] {
+                client.write(RequestText.post("{}", to: "/v1/events?channel=\(channel)"))
+            }
+            client.write(RequestText.make("DELETE", "/v1/channels?channel=gone"))
+            server.pass(milliseconds: 5_000)
+        }
+        store.prepare = { _ in }
+        let server = try SimulatedServer(store: store)
+        let name = try #require(ChannelName("gone"))
+        #expect(server.engine.hub.channels.index(of: name) == nil, "the database has forgotten it")
+        for channels in [[], ["gone"], ["gone", "other"], ["**"]] {
+            let records = try SimulatedReader(server, .jsonlHTTP, Comeback(after: 0, channels: channels)).take()
+            let gap = try #require(records.first("$gap"), "\(channels)")
+            #expect(gap["why"] as? String == "pruned" && gap["from"] as? Int == 1, "\(channels)")
+            #expect((gap["to"] as? Int ?? 0) >= 2, "\(channels)")
+        }
     }
 
     @Test("what is removed while a reader is sent the past is one $gap in its place")
@@ -297,7 +322,7 @@ struct StoredReplayTests {
             reader.read(50)
             server.pass(milliseconds: 500)
         }
-        #expect(server.engine.hub.prunedSeq == 1800)
+        #expect(server.engine.hub.removed.newest == 1800)
         let records = try reader.finish()
         let place = try #require(records.firstIndex { $0.kind == "$gap" })
         let before = records[..<place].compactMap(\.seq).last ?? 0

@@ -115,7 +115,7 @@ extension Hub {
     /// From where on a stretch that begins with `first` has all that a group can have: retention may have removed what
     /// is before.
     private func firstComplete(_ first: UInt64, _ group: UInt32) -> UInt64 {
-        guard prunedSeq >= first else { return first }
+        guard removed.newest >= first else { return first }
         return max(first, newestPruned(in: group) + 1)
     }
 

@@ -51,10 +51,8 @@ final class Hub {
     @exclusivity(unchecked) var shown: HeldEvents.Entry?
     /// What the publication that is being made leaves in the database beside its events.
     @exclusivity(unchecked) var rows = StoreRows()
-    /// The newest of all events that retention has removed from the database.
-    var prunedSeq: UInt64 = 0
-    /// Changes whenever it has removed something. 0 is never.
-    var prunedVersion: UInt64 = 1
+    /// What retention has removed from the database.
+    var removed = RemovedEvents()
     /// The newest time stamp, in milliseconds since 1970.
     private var newestTime = Int64.min
     let rules: RuleBook

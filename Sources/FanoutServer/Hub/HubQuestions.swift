@@ -54,7 +54,7 @@ extension Hub {
     /// - Parameter group: the group that reads them, where there is one: its answer is kept until more is removed.
     func newestGone(after place: UInt64, for patterns: [ChannelPattern], in group: UInt32? = nil) -> UInt64? {
         guard records else { return place + 1 < oldestHeld ? greater(newestPruned(for: patterns), than: place) : nil }
-        guard prunedSeq > place else { return nil }
+        guard removed.newest > place else { return nil }
         if patterns.count == 1, patterns[0].isLiteral { return greater(newestPruned(for: patterns), than: place) }
         guard place + 1 < oldestHeld else { return nil }
         let pruned = group.map(newestPruned) ?? newestPruned(for: patterns)
@@ -63,15 +63,19 @@ extension Hub {
 
     /// The same as `newestPruned` of a group's patterns. A walk over the channels only if something was removed since.
     func newestPruned(in group: UInt32) -> UInt64 {
-        if subscriptions[group].pruned.version != prunedVersion {
-            subscriptions[group].pruned = (newestRemoved(of: subscriptions[group].patterns), prunedVersion)
+        if subscriptions[group].pruned.version != removed.version {
+            subscriptions[group].pruned = (newestRemoved(of: subscriptions[group].patterns), removed.version)
         }
         return min(subscriptions[group].pruned.seq, head)
     }
 
     private func newestRemoved(of patterns: [ChannelPattern]) -> UInt64 {
         let isAll = patterns.isEmpty || patterns.contains { $0.isEverything }
-        return isAll || prunedSeq == 0 ? prunedSeq : greatest(of: patterns) { $0.prunedSeq }
+        if isAll || removed.newest == 0 { return removed.newest }
+        let known = greatest(of: patterns) { $0.prunedSeq }
+        // A channel that nobody knows may be one that was forgotten.
+        let areKnown = patterns.allSatisfy { $0.name.map { channels.index(of: $0) != nil } ?? false }
+        return areKnown ? known : max(known, removed.newestForgotten)
     }
 
     private func greater(_ seq: UInt64, than place: UInt64) -> UInt64? { seq > place ? seq : nil }

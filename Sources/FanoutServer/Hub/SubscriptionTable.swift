@@ -26,7 +26,7 @@ struct SubscriberGroup {
     /// found once.
     var lookup: UInt64 = 0
     /// The newest event that its readers could have got and that retention has removed, as of the hub's
-    /// `prunedVersion`.
+    /// `RemovedEvents.version`.
     var pruned: (seq: UInt64, version: UInt64) = (0, 0)
     /// What the group costs, its members and its places in channels' lists left aside: set once, when it is made.
     fileprivate(set) var bytes = 0

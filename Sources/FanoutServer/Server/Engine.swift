@@ -198,6 +198,7 @@ final class Engine {
         hub.channelBytesMax = memory.shareBytes
         hub.subscriptionBytesMax = memory.shareBytes
         for channel in start?.opening.channels ?? [] { try hub.restore(channel) }
+        hub.noteForgotten(start?.opening.forgottenSeq ?? 0)
         tellRetention()
     }
 

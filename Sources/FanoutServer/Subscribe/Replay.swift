@@ -64,7 +64,7 @@ extension Engine {
     private func continueReplay(_ slot: UInt32) -> (bytes: Int, looked: Int) {
         let connection = delivery.connections.records + Int(slot)
         let last = connection.pointee.replaySeq
-        let mayBeGone = hub.records ? last < hub.prunedSeq : last + 1 < hub.oldestHeld
+        let mayBeGone = hub.records ? last < hub.removed.newest : last + 1 < hub.oldestHeld
         if mayBeGone, !skipPruned(slot) { return (0, 0) }
         if hub.records, !skipLost(slot) { return (0, 0) }
         let place = connection.pointee.replaySeq
