@@ -108,7 +108,7 @@ struct RepetitionTableTests {
         #expect(count == 100_000)
         let seqs = [499, 500, 501, 100_499].map { seq(keys, $0) }
         #expect(seqs == [nil, 501, 502, 100_500])
-        #expect(bytes == IdempotencyKeys.bytes(capacity: 100_000))
+        #expect(bytes == DigestIndex.bytes(places: 100_000, of: MemoryLayout<KeyRecord>.stride))
         #expect(2 * bytes <= MemoryFormula.share(of: MemoryFormula.memoryDefaultLeast))
     }
 
@@ -117,7 +117,7 @@ struct RepetitionTableTests {
         var keys = table(bytes: most)
         for number in 0..<20_000 as Range<UInt64> { keys.remember(key(number)) }
         let (bytes, isFull, newest) = (keys.bytesHeld, keys.count == keys.countMost, seq(keys, 19_999))
-        #expect(bytes <= max(most, IdempotencyKeys.bytes(capacity: 16)))
+        #expect(bytes <= max(most, DigestIndex.bytes(places: 16, of: MemoryLayout<KeyRecord>.stride)))
         #expect(isFull && newest == 1)
     }
 
@@ -243,6 +243,7 @@ struct RepetitionTableTests {
         }
         let (count, capacity) = (table.count, table.capacity)
         #expect(count == 1000 && capacity == 1000)
-        #expect(2 * ProducerTable.bytes(capacity: 100_000) <= MemoryFormula.share(of: MemoryFormula.memoryDefaultLeast))
+        let most = DigestIndex.bytes(places: 100_000, of: MemoryLayout<ProducerRecord>.stride)
+        #expect(2 * most <= MemoryFormula.share(of: MemoryFormula.memoryDefaultLeast))
     }
 }

@@ -11,13 +11,13 @@ struct DigestIndex: ~Copyable {
     private static let none = UInt32.max
 
     private var slots: UnsafeMutablePointer<UInt32>
-    private(set) var capacity: Int
+    private let capacity: Int
     private let secrets: (UInt64, UInt64)
     private(set) var count = 0
 
     /// An index for `places` records at most, places counted from 0.
     init(places: Int, secrets: (UInt64, UInt64)) {
-        var capacity = 16
+        var capacity = Self.placesMin
         while capacity < places * 2 { capacity *= 2 }
         self.capacity = capacity
         self.secrets = secrets
@@ -27,11 +27,27 @@ struct DigestIndex: ~Copyable {
 
     deinit { slots.deallocate() }
 
-    /// What an index for so many records takes.
-    static func bytes(places: Int) -> Int {
-        var capacity = 16
+    /// Places that the smallest table has.
+    static let placesMin = 16
+
+    /// What it takes.
+    var bytesHeld: Int { capacity * MemoryLayout<UInt32>.stride }
+
+    /// What so many records take, with an index.
+    static func bytes(places: Int, of recordBytes: Int) -> Int {
+        var capacity = placesMin
         while capacity < places * 2 { capacity *= 2 }
-        return capacity * MemoryLayout<UInt32>.stride
+        return places * recordBytes + capacity * MemoryLayout<UInt32>.stride
+    }
+
+    /// How many places a table may have that doubles from the smallest on: as many as its records and their index fit
+    /// into `bytesMax`, `countMax` at most, and those of the smallest in any case.
+    static func placesMax(of recordBytes: Int, bytesMax: Int, countMax: Int) -> Int {
+        var most = min(placesMin, countMax)
+        while most < countMax, bytes(places: min(most * 2, countMax), of: recordBytes) <= bytesMax {
+            most = min(most * 2, countMax)
+        }
+        return most
     }
 
     private func home(_ digest: ContentDigest) -> Int {

@@ -25,7 +25,6 @@ struct IdempotencyKeys: ~Copyable {
     /// Keys that are remembered.
     static let countMax = 100_000
     static let windowMilliseconds: Int64 = 600_000
-    private static let capacityMin = 16
     /// Expired keys that one publication forgets at most.
     private static let forgottenAtOnce = 8
 
@@ -44,25 +43,17 @@ struct IdempotencyKeys: ~Copyable {
     ///   - random: where the index gets its secrets.
     init(bytesMax: Int, countMax: Int = countMax, random: inout SeededRandom) {
         secrets = (random.next(), random.next())
-        var most = min(Self.capacityMin, countMax)
-        while most < countMax, Self.bytes(capacity: min(most * 2, countMax)) <= bytesMax {
-            most = min(most * 2, countMax)
-        }
-        capacityMax = most
-        capacity = min(Self.capacityMin, countMax)
+        let stride = MemoryLayout<KeyRecord>.stride
+        capacityMax = DigestIndex.placesMax(of: stride, bytesMax: bytesMax, countMax: countMax)
+        capacity = min(DigestIndex.placesMin, countMax)
         records = .allocate(capacity: capacity)
         index = DigestIndex(places: capacity, secrets: secrets)
     }
 
     deinit { records.deallocate() }
 
-    /// What so many records take, with their index.
-    static func bytes(capacity: Int) -> Int {
-        capacity * MemoryLayout<KeyRecord>.stride + DigestIndex.bytes(places: capacity)
-    }
-
     /// What all of it takes.
-    var bytesHeld: Int { Self.bytes(capacity: capacity) }
+    var bytesHeld: Int { capacity * MemoryLayout<KeyRecord>.stride + index.bytesHeld }
 
     /// How many can be remembered at once.
     var countMost: Int { capacityMax }

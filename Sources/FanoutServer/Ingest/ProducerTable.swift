@@ -47,7 +47,6 @@ struct ProducerTable: ~Copyable {
 
     /// Producers that are remembered.
     static let countMax = 100_000
-    private static let capacityMin = 16
 
     private var records: UnsafeMutablePointer<ProducerRecord>
     private(set) var capacity: Int
@@ -61,25 +60,17 @@ struct ProducerTable: ~Copyable {
     ///   - random: where the index gets its secrets.
     init(bytesMax: Int, countMax: Int = countMax, random: inout SeededRandom) {
         secrets = (random.next(), random.next())
-        var most = min(Self.capacityMin, countMax)
-        while most < countMax, Self.bytes(capacity: min(most * 2, countMax)) <= bytesMax {
-            most = min(most * 2, countMax)
-        }
-        capacityMax = most
-        capacity = min(Self.capacityMin, countMax)
+        let stride = MemoryLayout<ProducerRecord>.stride
+        capacityMax = DigestIndex.placesMax(of: stride, bytesMax: bytesMax, countMax: countMax)
+        capacity = min(DigestIndex.placesMin, countMax)
         records = .allocate(capacity: capacity)
         index = DigestIndex(places: capacity, secrets: secrets)
     }
 
     deinit { records.deallocate() }
 
-    /// What so many records take, with their index.
-    static func bytes(capacity: Int) -> Int {
-        capacity * MemoryLayout<ProducerRecord>.stride + DigestIndex.bytes(places: capacity)
-    }
-
     /// What all of it takes.
-    var bytesHeld: Int { Self.bytes(capacity: capacity) }
+    var bytesHeld: Int { capacity * MemoryLayout<ProducerRecord>.stride + index.bytesHeld }
 
     /// The name of a producer: the same producer on another channel numbers its events there anew.
     static func name(channel: ChannelName, producer: [UInt8]) -> ContentDigest {
