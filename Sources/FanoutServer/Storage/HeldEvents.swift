@@ -37,6 +37,7 @@ struct HeldEvents {
 
     /// What is kept of the arrays when nothing is held.
     private static let bytesKept = 1 << 20
+    private static let placesKept = 16_384
 
     var isEmpty: Bool { entries.count == entriesTaken }
 
@@ -91,7 +92,7 @@ struct HeldEvents {
         bytesTaken += entry.byteCount
         if entriesTaken == entries.count {
             forget()
-        } else if bytesTaken >= Self.bytesKept, bytesTaken * 2 >= bytes.count {
+        } else if isMostlyTaken {
             // What was taken goes when it is the larger part: each byte is moved once on average.
             entries.removeFirst(entriesTaken)
             records.removeFirst(recordsTaken)
@@ -99,6 +100,12 @@ struct HeldEvents {
             (entriesTaken, recordsTaken, bytesTaken) = (0, 0, 0)
         }
         return entry
+    }
+
+    private var isMostlyTaken: Bool {
+        let places = entriesTaken + recordsTaken
+        return bytesTaken >= Self.bytesKept && bytesTaken * 2 >= bytes.count
+            || places >= Self.placesKept && places * 2 >= entries.count + records.count
     }
 
     private mutating func forget() {
