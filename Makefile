@@ -11,7 +11,7 @@ SWIFT_FILES := Package.swift Sources Tests bench examples
 
 .DEFAULT_GOAL := build
 .PHONY: help run build test test-swift simulate power-cut planted test-end-to-end kill9 test-readers counts bench \
-        bench-store compare fuzz fuzz-smoke autobahn install uninstall format lint clean dependencies \
+        bench-store compare fuzz fuzz-smoke autobahn typescript install uninstall format lint clean dependencies \
         test-dependencies compare-dependencies
 
 run: build ## see it live: this host's own events and a page, on http://127.0.0.1:7575/
@@ -78,6 +78,9 @@ fuzz-smoke: dependencies ## the inputs in Tests/Fuzz/Corpora, then 5 seconds of 
 
 autobahn: build ## the WebSocket conformance suite (301 cases) against examples/echo, on both I/O backends
 	Tests/autobahn.sh
+
+typescript: build ## the types that `fanout schema --typescript` prints, seen by TypeScript's own compiler
+	Tests/typescript.sh
 
 install: build ## PREFIX=/usr/local, DESTDIR for packagers
 	install -D -m 755 $(BIN)/fanout $(DESTDIR)$(PREFIX)/bin/fanout

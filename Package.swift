@@ -5,7 +5,8 @@ import PackageDescription
 let isPlanted = Context.environment["FANOUT_PLANTED"] == "1"
 
 // Dependencies point one way: CIOUring, CLinux ← Reactor ← FanoutServer ← fanout, with Wire (pure functions over bytes)
-// beside Reactor, EventStore (the database) above Wire, and Planted, which is empty in every ordinary build, below them.
+// beside Reactor, EventStore (the database) and TypeDefinition (schemas) above Wire, and Planted, which is empty in
+// every ordinary build, below them.
 // The libraries come from Debian: liburing-dev, libssl-dev and libsqlite3-dev, all linked statically.
 let package = Package(
     name: "fanout",
@@ -20,13 +21,16 @@ let package = Package(
         .target(name: "CDigest", linkerSettings: [.linkedLibrary(":libcrypto.a")]),
         .target(name: "CSQLite", linkerSettings: [.linkedLibrary(":libsqlite3.a"), .linkedLibrary("m")]),
         .target(name: "CVector"),
-        .target(name: "CWebPage", exclude: ["page.html", "page.css", "page.js", "fanout.js"]),
+        .target(
+            name: "CWebPage", exclude: ["page.html", "page.css", "page.js", "fanout.js", "configuration.schema.json"]),
         .target(name: "Planted", swiftSettings: isPlanted ? [.define("PLANTED")] : []),
         .target(name: "Wire", dependencies: ["CDigest", "CVector", "Planted"]),
+        .target(name: "TypeDefinition", dependencies: ["Wire"]),
         .target(name: "EventStore", dependencies: ["CSQLite", "CLinux", "Planted", "Wire"]),
         .target(name: "Reactor", dependencies: ["CIOUring", "CLinux", "Planted"]),
         .target(
-            name: "FanoutServer", dependencies: ["Reactor", "Wire", "EventStore", "CLinux", "CWebPage", "Planted"],
+            name: "FanoutServer",
+            dependencies: ["Reactor", "Wire", "EventStore", "TypeDefinition", "CLinux", "CWebPage", "Planted"],
             swiftSettings: [.enableExperimentalFeature("Lifetimes")]),
         .target(name: "FanoutClient", dependencies: ["Wire", "CLinux"]),
         .target(name: "HostEvents", dependencies: ["Wire"]),
@@ -37,16 +41,19 @@ let package = Package(
             name: "fanout",
             dependencies: [
                 "FanoutServer", "FanoutClient", "HostEvents", "LoadGenerator", "LoadReport", "ClientSockets", "CLinux",
-                "Wire",
+                "TypeDefinition", "Wire",
             ]),
         .executableTarget(
             name: "echo-server", dependencies: ["Reactor", "Wire"], path: "examples/echo", exclude: ["README.md"]),
         .executableTarget(name: "embed-example", dependencies: ["FanoutServer"], path: "examples/embed"),
+        // Programs of somebody else's, as far as the library is concerned: only what is public.
         .executableTarget(name: "fanout-readers", dependencies: ["ClientSockets", "CLinux"], path: "bench/Readers"),
         .executableTarget(
             name: "thread-per-subscriber", dependencies: ["Wire"], path: "bench/ThreadPerSubscriber"),
         .executableTarget(name: "store-figures", dependencies: ["EventStore", "CLinux", "Wire"], path: "bench/Store"),
         .testTarget(name: "WireTests", dependencies: ["Wire"]),
+        .testTarget(
+            name: "TypeDefinitionTests", dependencies: ["TypeDefinition", "Wire"], exclude: ["Generated", "Vectors"]),
         .target(name: "CTestDisk", dependencies: ["CSQLite"], path: "Tests/CTestDisk"),
         .testTarget(name: "EventStoreTests", dependencies: ["EventStore", "CTestDisk", "CSQLite", "Reactor", "Wire"]),
         .testTarget(name: "ReactorTests", dependencies: ["Reactor", "CIOUring", "CLinux"]),
@@ -66,7 +73,7 @@ let package = Package(
 if isPlanted {
     let kept: Set = [
         "CIOUring", "CLinux", "CDigest", "CSQLite", "CVector", "CWebPage", "Planted", "Wire", "EventStore", "Reactor",
-        "FanoutServer", "CTestDisk", "SimulationTests",
+        "TypeDefinition", "FanoutServer", "CTestDisk", "SimulationTests",
     ]
     package.targets.removeAll { !kept.contains($0.name) }
     package.products = []

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fuzzes Wire with libFuzzer; Tests/Fuzz holds the targets and their corpora, Tests/README.md says what each asks.
+# Fuzzes Wire and TypeDefinition with libFuzzer; Tests/Fuzz holds the targets and their corpora, Tests/README.md says what each asks.
 #
 #   Tests/fuzz.sh SECONDS            every target in turn, SECONDS each; what it finds and learns stays below .build/fuzz
 #   Tests/fuzz.sh smoke              the committed corpora, then 5 seconds a target; and the bounds are shown to be kept
@@ -10,7 +10,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-targets=(${TARGETS:-request-head chunked-body websocket-frames lines-json encoders names})
+targets=(${TARGETS:-request-head chunked-body websocket-frames lines-json encoders names schemas})
 # The canary's inputs, and what each must be reported as.
 canaries=(
     "claim:a claim that does not hold" "trap:deadly signal" "overflow:heap-buffer-overflow"

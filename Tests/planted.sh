@@ -14,6 +14,8 @@ seeds=${SEEDS:-2000}
 seconds_max=${SECONDS_MAX:-300}
 scratch=.build/planted
 worlds=SimulationTests.SimulationTests/worlds
+# Worlds of readers that know a state: where to look for the bugs of that section first, and for the others last.
+kept=SimulationTests.KeptWorldTests/worlds
 # A backtrace of an optimised build takes minutes and says less than the seed.
 export SWIFT_BACKTRACE=enable=no
 
@@ -30,7 +32,14 @@ run() { "$tests" --testing-library swift-testing --filter "$1"; }
 
 # Runs the worlds with one bug; one line, and status 0 if it was found.
 try_bug() {
-    local bug=$1 log=$work/$1.log status=0 line
+    case " $kept_first " in
+        *" $1 "*) try_in "$kept" "$1" || try_in "$worlds" "$1" ;;
+        *) try_in "$worlds" "$1" || try_in "$kept" "$1" ;;
+    esac
+}
+
+try_in() {
+    local worlds=$1 bug=$2 log=$work/$2.log status=0 line
     FANOUT_PLANTED_BUG=$bug FANOUT_SIMULATION_SEEDS=$seeds timeout "$seconds_max" \
         "$tests" --testing-library swift-testing --filter "$worlds" >"$log" 2>&1 || status=$?
     if line=$(grep -a -m1 "^planted: $bug: seed" "$log"); then
@@ -38,7 +47,7 @@ try_bug() {
     elif line=$(grep -a -m1 -o 'stopped in seed [0-9]*' "$log") && [ "$status" -ge 128 ]; then
         say "found: $bug by ${line#stopped in }: the process was stopped: $(grep -a -m1 -o 'Fatal error.*' "$log" || echo "status $status")"
     else
-        say "NOT FOUND: $bug in $seeds worlds (status $status)"
+        say "NOT FOUND: $bug in $seeds worlds of ${worlds#*.} (status $status)"
         tail -n 3 "$log"
         return 1
     fi
@@ -49,8 +58,11 @@ trap 'rm -rf "$work"' EXIT
 build
 
 if [ "${1:-}" = replay ]; then
-    FANOUT_SIMULATION_SEED=$2 FANOUT_PLANTED_BUG=${3:-} run "$worlds"
-    exit
+    status=0
+    for suite in "$worlds" "$kept"; do
+        FANOUT_SIMULATION_SEED=$2 FANOUT_PLANTED_BUG=${3:-} run "$suite" || status=1
+    done
+    exit "$status"
 fi
 
 bugs=("$@")
@@ -64,8 +76,9 @@ if [ ${#bugs[@]} -eq 0 ]; then
     grep -a '^simulation: ' "$work/clean.log"
 fi
 
-export -f try_bug say
-export seeds seconds_max worlds work tests
+kept_first=$(sed -n '/\/\/ Readers of a state/,/^$/s/^ *case \([a-zA-Z0-9]*\)$/\1/p' Sources/Planted/Planted.swift | tr '\n' ' ')
+export -f try_bug try_in say
+export seeds seconds_max worlds kept kept_first work tests
 status=0
 printf '%s\n' "${bugs[@]}" | xargs -P "$(nproc)" -I{} bash -c 'try_bug {} >"$work/{}.line"' || status=1
 for bug in "${bugs[@]}"; do cat "$work/$bug.line"; done

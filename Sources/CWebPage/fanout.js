@@ -34,7 +34,7 @@ const steadyMilliseconds = 10_000 // a connection that lasted this long starts t
  *   from       'now' (the default), 'start', 'snapshot' or a cursor: where the first connection begins
  *   past       how many events of the past come first: the newest that /v1/history has, at most 10,000. What happens
  *              from then on follows without a hole or a repetition. It takes the place of `from`
- *   onLag      'close' or 'gap': what the server does if this reader falls behind
+ *   onLag      'close', 'gap', 'conflate' or 'resnapshot': what the server does if this reader falls behind
  *   onEvent(event, {id, text, past})     each event: the parsed object; its cursor, '' where `past` is true; its JSON
  *                                        as received; whether it is one that the option `past` asked for
  *   onControl(name, record, {id, text})  '$hello', '$gap', '$snapshot', '$live' and '$bye'

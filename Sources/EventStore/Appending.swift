@@ -16,19 +16,22 @@ extension EventStore {
         let level = isSynced && !isPlanted("commitTakenForSync") ? StoreLevel.synced : .committed
         var last = head
         try write(level) { () throws(StoreFault) in
-            for entry in batch.entries[group] {
+            stateWrites.begin(batch, group, &channels)
+            for index in group {
+                let entry = batch.entries[index]
                 let publication = entry.publication
-                if let isEnded = entry.ends {
-                    channels.touch(publication.channel).values.isEnded = isEnded
-                } else if !entry.events.isEmpty {
-                    guard publication.firstSeq > last, entry.lastSeq <= UInt64(StoreLimits.numberMax) else {
-                        throw StoreFault(
-                            .unexpected, operation: "write to", path: path,
-                            detail: "event \(publication.firstSeq) behind event \(last)")
-                    }
-                    try store(entry, of: batch)
-                    last = entry.lastSeq
+                guard entry.action == .events else {
+                    try act(on: entry, of: batch)
+                    continue
                 }
+                if entry.events.isEmpty { continue }
+                guard publication.firstSeq > last, entry.lastSeq <= UInt64(StoreLimits.numberMax) else {
+                    throw StoreFault(
+                        .unexpected, operation: "write to", path: path,
+                        detail: "event \(publication.firstSeq) behind event \(last)")
+                }
+                try store(entry, of: batch)
+                last = entry.lastSeq
             }
             // Nothing to write, and everything is to be on the disk: it takes a frame to make SQLite sync the log.
             if isSynced, last == head, !isAllSynced { try statements.probe.run() }
@@ -49,6 +52,18 @@ extension EventStore {
         return first..<end
     }
 
+    /// Does what an entry asks for that is no publication.
+    private func act(on entry: StoreBatch.Entry, of batch: StoreBatch) throws(StoreFault) {
+        let row = channels.touch(entry.publication.channel)
+        switch entry.action {
+        case .events: break
+        case .ends(let isEnded): row.values.isEnded = isEnded
+        case .snapshot: try setSnapshot(entry, of: batch, channel: row.id)
+        case .clearsState: try clearState(of: row.id)
+        case .rekeys(let rekeys): try rekey(batch.rekeys[rekeys], channel: row.id)
+        }
+    }
+
     private func store(_ entry: StoreBatch.Entry, of batch: StoreBatch) throws(StoreFault) {
         let publication = entry.publication
         let row = channels.touch(publication.channel)
@@ -60,11 +75,7 @@ extension EventStore {
             try insert.bind(3, publication.timeMs)
             var seq = publication.firstSeq
             for event in batch.events[entry.events] {
-                guard event.lineEnd - event.kindStart <= StoreLimits.rowBytesMax - StoreLimits.rowBytesBeside else {
-                    throw StoreFault(
-                        .unexpected, operation: "write to", path: path,
-                        detail: "an event of \(event.lineEnd - event.kindStart) bytes")
-                }
+                try checkLength(event)
                 try insert.bind(1, seq)
                 if event.hasKind {
                     try insert.bind(4, textAt: UnsafeRawBufferPointer(rebasing: all[event.kindStart..<event.lineStart]))
@@ -82,6 +93,14 @@ extension EventStore {
         if row.values.firstSeq == 0 { row.values.firstSeq = publication.firstSeq }
         row.values.lastSeq = entry.lastSeq
         let range = SeqRange(first: publication.firstSeq, last: entry.lastSeq)
+        if !entry.changes.isEmpty { try apply(entry, of: batch, channel: row.id) }
         try remember(publication.rows, range, timeMs: publication.timeMs)
+    }
+
+    /// That SQLite will take an event's line with its kind.
+    func checkLength(_ event: StoreBatch.Event) throws(StoreFault) {
+        let count = event.lineEnd - event.kindStart
+        guard count > StoreLimits.rowBytesMax - StoreLimits.rowBytesBeside else { return }
+        throw StoreFault(.unexpected, operation: "write to", path: path, detail: "an event of \(count) bytes")
     }
 }

@@ -38,6 +38,8 @@ package final class EventStore {
     var newKeys: Int
     /// Keys up to this number are to be forgotten; 0 where none is.
     var dueKeys: UInt64 = 0
+    /// Which changes of channels' state the open transaction has to write.
+    var stateWrites = StateWrites()
 
     init(
         configuration: StoreConfiguration, database: Database, statements: Statements, channels: ChannelTable,

@@ -259,10 +259,11 @@ private struct LogOpening {
 
     /// - Parameter before: the first number of the one that followed them.
     private func incarnations(_ database: Database, before: UInt64) throws(StoreFault) -> [Incarnation] {
+        // Those that ended before they had given a number all begin with the same one.
         let rows = try database.prepare(
             """
             SELECT epoch, first_seq, last_seq, used_seq FROM incarnation
-            ORDER BY first_seq DESC, last_seq DESC LIMIT \(StoreLimits.incarnationsMax)
+            ORDER BY first_seq DESC, last_seq DESC, began_ms DESC, ended_ms DESC LIMIT \(StoreLimits.incarnationsMax)
             """)
         var found: [Incarnation] = []
         while try rows.step() {

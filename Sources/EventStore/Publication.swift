@@ -65,6 +65,31 @@ package struct SeqRange: Sendable, Equatable {
     }
 }
 
+/// What an event is for its channel's state, in which each key has one row: the newest event of that key.
+package enum StoreChange: Sendable, Equatable {
+    /// Nothing.
+    case none
+    /// The row of this key.
+    case put(ContentDigest)
+    /// The end of this key's row.
+    case remove(ContentDigest)
+    /// The only row.
+    case reset(ContentDigest)
+}
+
+/// Another key for a row of a channel's state.
+package struct StoreRekey: Sendable, Equatable {
+    /// The key that it has.
+    package var from: ContentDigest
+    /// The key that it gets; nil takes the row away.
+    package var to: ContentDigest?
+
+    package init(from: ContentDigest, to: ContentDigest?) {
+        self.from = from
+        self.to = to
+    }
+}
+
 /// Events of one channel with consecutive numbers that are stored together or not at all.
 package struct Publication: Sendable {
     package var channel: String
@@ -83,116 +108,5 @@ package struct Publication: Sendable {
         self.timeMs = timeMs
         self.level = level
         self.rows = rows
-    }
-}
-
-/// Publications on their way to the database, in a few flat arrays: once these have grown, a publication allocates
-/// nothing.
-package struct StoreBatch: Sendable {
-    struct Entry: Sendable {
-        var publication: Publication
-        /// Indices into `events`; empty where `ends` is set.
-        var events: Range<Int>
-        /// True ends the channel, false begins it again, nil stores events.
-        var ends: Bool?
-        var lastSeq: UInt64 { publication.firstSeq + UInt64(events.count) - 1 }
-    }
-
-    struct Event: Sendable {
-        /// Where the kind and the line begin in `bytes`. The line ends where the next event's kind begins.
-        var kindStart: Int
-        var lineStart: Int
-        var lineEnd: Int
-        var hasKind: Bool
-    }
-
-    private(set) var entries: [Entry] = []
-    private(set) var events: [Event] = []
-    private(set) var bytes: [UInt8] = []
-    /// How many events belong to finished publications.
-    private var finished = 0
-
-    package init() {}
-
-    /// Publications that are whole.
-    package var count: Int { entries.count }
-    package var isEmpty: Bool { entries.isEmpty }
-    /// Events of whole publications.
-    package var eventCount: Int { finished }
-    /// What the batch holds in memory for events and their kinds.
-    package var byteCount: Int { bytes.count }
-    /// The greatest number of any event in it; 0 in a batch without events.
-    package private(set) var lastSeq: UInt64 = 0
-
-    /// Adds an event to the publication that `finish` will name: its line as subscribers saw it, without a line feed,
-    /// and its kind.
-    package mutating func add(line: Span<UInt8>, kind: Span<UInt8>?) {
-        let kindStart = bytes.count
-        if let kind { append(kind) }
-        let lineStart = bytes.count
-        append(line)
-        events.append(
-            Event(kindStart: kindStart, lineStart: lineStart, lineEnd: bytes.count, hasKind: kind != nil))
-    }
-
-    /// Makes a publication of the events added since the last one. Without any it is forgotten: there is nothing to
-    /// store.
-    package mutating func finish(_ publication: Publication) {
-        guard events.count > finished else { return }
-        let entry = Entry(publication: publication, events: finished..<events.count)
-        entries.append(entry)
-        finished = events.count
-        lastSeq = max(lastSeq, entry.lastSeq)
-    }
-
-    /// Ends a channel in its place among the publications, or begins it again; and all of it is to be on the disk.
-    package mutating func setEnded(_ isEnded: Bool, channel: String) {
-        let publication = Publication(channel: channel, firstSeq: 1, timeMs: 0, level: .synced)
-        entries.append(Entry(publication: publication, events: finished..<finished, ends: isEnded))
-    }
-
-    /// Asks for everything stored so far to be on the disk, whatever was asked for when it was stored.
-    package mutating func sync() {
-        let publication = Publication(channel: "", firstSeq: 1, timeMs: 0, level: .synced)
-        entries.append(Entry(publication: publication, events: finished..<finished))
-    }
-
-    /// Adds another batch's publications behind this one's; neither may have unfinished events.
-    package mutating func append(contentsOf other: StoreBatch) {
-        if isEmpty, events.isEmpty {
-            self = other
-            return
-        }
-        let firstEvent = events.count
-        let firstByte = bytes.count
-        for entry in other.entries {
-            var entry = entry
-            entry.events = (entry.events.lowerBound + firstEvent)..<(entry.events.upperBound + firstEvent)
-            entries.append(entry)
-        }
-        for event in other.events {
-            var event = event
-            event.kindStart += firstByte
-            event.lineStart += firstByte
-            event.lineEnd += firstByte
-            events.append(event)
-        }
-        bytes.append(contentsOf: other.bytes)
-        finished = events.count
-        lastSeq = max(lastSeq, other.lastSeq)
-    }
-
-    /// Forgets everything. Memory is kept for the next time, but not what only a burst needed.
-    package mutating func removeAll() {
-        let isModest = bytes.capacity <= 4 << 20 && events.capacity <= 16_384
-        entries.removeAll(keepingCapacity: isModest)
-        events.removeAll(keepingCapacity: isModest)
-        bytes.removeAll(keepingCapacity: isModest)
-        finished = 0
-        lastSeq = 0
-    }
-
-    private mutating func append(_ span: Span<UInt8>) {
-        span.withUnsafeBufferPointer { bytes.append(contentsOf: $0) }
     }
 }

@@ -135,9 +135,10 @@ extension EventStore {
         if !isPlanted("removalNotStored") { row.values.prunedSeq = cut.last }
     }
 
-    /// Deletes an ended channel's own row. The log keeps its last number, which nothing else may name, and that readers
-    /// cannot have its events any more.
+    /// Deletes an ended channel's own row, and its state. The log keeps its last number, which nothing else may name,
+    /// and that readers cannot have its events any more.
     private func delete(_ row: ChannelRow) throws(StoreFault) {
+        try clearState(of: row.id)
         try statements.deleteChannel.bind(1, row.id)
         try statements.deleteChannel.run()
         let (last, pruned) = (row.values.lastSeq, row.values.prunedSeq)

@@ -29,6 +29,10 @@ enum Schema {
     /// `event.seq` is the server's one order over all channels, so it is the key, and the index of a channel's events
     /// needs the channel only: SQLite keeps the key behind it. `key.last_seq` is that of the publication's last event:
     /// the oldest keys are at the table's beginning.
+    ///
+    /// The second version adds the channels' state. Rows of `state` have a number of their own, and stand in the order
+    /// in which they came: their keys are digests, so an index of lines by them would spread new rows over all its
+    /// pages, and lines of more than a quarter of a page would stand in its branches.
     static let migrations = [
         """
         CREATE TABLE log(
@@ -56,7 +60,14 @@ enum Schema {
             name BLOB PRIMARY KEY, digest BLOB NOT NULL, epoch INTEGER NOT NULL, last_pseq INTEGER NOT NULL,
             first_seq INTEGER NOT NULL, last_seq INTEGER NOT NULL
         ) STRICT, WITHOUT ROWID;
+        """,
         """
+        CREATE TABLE state(
+            id INTEGER PRIMARY KEY, channel INTEGER NOT NULL, key BLOB, seq INTEGER NOT NULL, line BLOB NOT NULL,
+            UNIQUE(channel, key)
+        ) STRICT;
+        CREATE TABLE snapshot(channel INTEGER PRIMARY KEY, seq INTEGER NOT NULL) STRICT;
+        """,
     ]
 
     /// Locks the database, and brings its tables to this version. All or nothing.

@@ -18,6 +18,12 @@ struct Statements {
     let oldest: Statement
     let deleteEvents: Statement
     let probe: Statement
+    let putState: Statement
+    let removeState: Statement
+    let clearState: Statement
+    let addSnapshotRow: Statement
+    let putSnapshot: Statement
+    let clearSnapshot: Statement
 
     init(_ database: Database) throws(StoreFault) {
         insertEvent = try database.prepare(
@@ -58,6 +64,17 @@ struct Statements {
         oldest = try database.prepare(
             "SELECT seq, time_ms, length(line) FROM event WHERE channel = ?1 ORDER BY seq LIMIT ?2")
         deleteEvents = try database.prepare("DELETE FROM event WHERE channel = ?1 AND seq <= ?2")
+        putState = try database.prepare(
+            """
+            INSERT INTO state(channel, key, seq, line) VALUES (?1, ?2, ?3, ?4)
+            ON CONFLICT(channel, key) DO UPDATE SET seq = ?3, line = ?4
+            """)
+        removeState = try database.prepare("DELETE FROM state WHERE channel = ?1 AND key = ?2")
+        clearState = try database.prepare("DELETE FROM state WHERE channel = ?1")
+        addSnapshotRow = try database.prepare(
+            "INSERT INTO state(channel, key, seq, line) VALUES (?1, NULL, ?2, ?3)")
+        putSnapshot = try database.prepare("INSERT OR REPLACE INTO snapshot(channel, seq) VALUES (?1, ?2)")
+        clearSnapshot = try database.prepare("DELETE FROM snapshot WHERE channel = ?1")
         probe = try database.prepare("UPDATE log SET probes = probes + 1 WHERE id = 1")
     }
 
@@ -65,7 +82,8 @@ struct Statements {
     func finish() {
         let all = [
             insertEvent, insertChannel, updateChannel, deleteChannel, putKey, newestKeyBeyond, deleteKeys, putProducer,
-            eventsAfter, eventsBefore, event, channelAfter, channelBefore, oldest, deleteEvents, probe,
+            eventsAfter, eventsBefore, event, channelAfter, channelBefore, oldest, deleteEvents, probe, putState,
+            removeState, clearState, addSnapshotRow, putSnapshot, clearSnapshot,
         ]
         for statement in all { statement.finish() }
     }

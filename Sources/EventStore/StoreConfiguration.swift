@@ -32,6 +32,8 @@ package enum StoreLimits {
     static let channelsLookedAtMax = 256
     /// Pages that one step gives back to the file system.
     static let vacuumedPagesMax = 128
+    /// What a row of the state counts beside its line.
+    static let stateRowBytes = 64
     /// Incarnations that are remembered.
     static let incarnationsMax = 4096
     /// How far ahead of use numbers are reserved. Half of it is left when the next step is taken.
@@ -85,6 +87,8 @@ package struct StoreConfiguration: Sendable {
     package var retention = RetentionLimits()
     /// How many idempotency keys are remembered, at least: the newest of all channels.
     package var keysKept = 100_000
+    /// Bytes of the channels' state that are read at most, `StoreLimits.stateRowBytes` counted for each row.
+    package var stateBytesMax = Int.max
     /// SQLite's name for the file system to use, for tests; nil is the operating system's.
     package var vfs: String?
 

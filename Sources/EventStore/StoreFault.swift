@@ -15,6 +15,8 @@ package struct StoreFault: Error, Sendable, Equatable, CustomStringConvertible {
         /// The kernel could not bring bytes to the disk. It must not be asked again (it may say yes and not have them):
         /// the process ends, and what the disk has is read at the next start.
         case notSynced
+        /// It holds more of something than may be read.
+        case tooMuch
         /// Reading or writing failed otherwise.
         case io
         /// The file is damaged.
@@ -76,6 +78,7 @@ package struct StoreFault: Error, Sendable, Equatable, CustomStringConvertible {
         case .readOnly: "make the file and its file system writable, and leave the files where they are"
         case .notSynced: "look at the disk, then start again: what reached it is found and told to readers"
         case .io: "look at the disk and its file system"
+        case .tooMuch: "start with a bigger --max-memory"
         case .corrupt, .quarantined: "restore a backup, or begin a new log with --new-log"
         case .locked: "only one server may use a data folder: end the other one, or name another folder"
         case .newer: "start the newer version, or name another folder"

@@ -214,8 +214,7 @@ package final class StoreWorker {
         next = try store.append(taken, from: next)
         lastCommitNs = clock().monotonicNs
         lastCommitTookNs = lastCommitNs - start
-        let events = taken.entries[first..<next].reduce(0) { $0 + $1.events.count }
-        note(events, entries: next - first, in: store)
+        note(taken.entries[first..<next], in: store)
     }
 
     private var waitingEvents: Int { queue.state.withLock { $0.waiting.eventCount } }
@@ -235,10 +234,11 @@ package final class StoreWorker {
         used = max(used, taken.lastSeq)
     }
 
-    private func note(_ events: Int, entries: Int, in store: EventStore) {
+    private func note(_ entries: ArraySlice<StoreBatch.Entry>, in store: EventStore) {
+        let rows = entries.reduce(0) { $0 + $1.events.count }
         counts.transactions += 1
-        counts.entries += UInt64(entries)
-        counts.events += UInt64(events)
+        counts.entries += UInt64(entries.count)
+        counts.events += UInt64(entries.reduce(0) { $0 + $1.eventCount })
         if store.isAllSynced { counts.syncs += 1 }
         counts.longestTransactionUs = max(counts.longestTransactionUs, lastCommitTookNs / 1000)
         counts.walFrames = UInt64(store.walFrames)
@@ -248,7 +248,7 @@ package final class StoreWorker {
                 state.takenEvents = 0
                 state.takenBytes = 0
             } else {
-                state.takenEvents -= events
+                state.takenEvents -= rows
             }
         }
         queue.report { report in

@@ -63,6 +63,10 @@ extension EventStore {
         let said = try database.text("PRAGMA integrity_check(10)")
         guard said == "ok" else { throw database.damaged(said) }
         for row in channels.rows.values { try checkSums(of: row) }
+        for table in ["state", "snapshot"] {
+            let lost = "SELECT count(*) FROM \(table) WHERE channel NOT IN (SELECT id FROM channel)"
+            guard try database.integer(lost) == 0 else { throw database.damaged("\(table) of no channel") }
+        }
     }
 
     /// That a channel's row says what its events say.

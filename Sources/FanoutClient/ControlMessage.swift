@@ -9,6 +9,10 @@ public enum ControlMessage: Sendable, Equatable {
     /// Events that this subscriber will never get: `from` to `to`, inclusive, numbered by `epoch`; `dropped` is how
     /// many of them it had asked for, where that is known.
     case gap(why: String, epoch: String?, from: UInt64?, to: UInt64?, dropped: UInt64?)
+    /// The channels' present state follows as `count` events, the oldest first: what was known before is out of date.
+    case snapshot(seq: UInt64, count: UInt64?)
+    /// The state is complete as of `seq`; what follows are changes of it.
+    case live(seq: UInt64, count: UInt64?)
     /// Last, before the server closes. `retryMilliseconds` is nil where coming back is no use.
     case bye(code: Int, why: String, last: String?, retryMilliseconds: Int?)
     /// A sign of life.
@@ -48,6 +52,12 @@ public enum ControlMessage: Sendable, Equatable {
             return .gap(
                 why: word(tree["why"]), epoch: tree["epoch"]?.string, from: number(tree["from"]),
                 to: number(tree["to"]), dropped: number(tree["dropped"]))
+        case "$snapshot":
+            guard let seq = number(tree["seq"]) else { return .other(name: name) }
+            return .snapshot(seq: seq, count: number(tree["count"]))
+        case "$live":
+            guard let seq = number(tree["seq"]) else { return .other(name: name) }
+            return .live(seq: seq, count: number(tree["count"]))
         case "$bye":
             return .bye(
                 code: tree["code"]?.integer ?? 0, why: word(tree["why"]), last: tree["last"]?.string,

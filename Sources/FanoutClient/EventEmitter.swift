@@ -231,14 +231,16 @@ public struct EventEmitter: ~Copyable {
 
 extension EventEmitter {
     private mutating func appendLine(_ event: [UInt8], key: String?) {
-        guard options.channel != nil || options.level != nil || key != nil else {
+        // Without `{"$ack":true}` nothing is answered, so nothing needs to be said of the level.
+        let level = options.level == Level.none ? nil : options.level
+        guard options.channel != nil || level != nil || key != nil else {
             output += event
             output.append(UInt8(ascii: "\n"))
             return
         }
         output += #"{"$publish":{"event":"#.utf8
         output += event
-        for (name, value) in [("channel", options.channel), ("id", key), ("ack", options.level?.rawValue)] {
+        for (name, value) in [("channel", options.channel), ("id", key), ("ack", level?.rawValue)] {
             guard let value else { continue }
             output += ",\"\(name)\":".utf8
             JSONText.appendQuoted(value, to: &output)

@@ -12,17 +12,40 @@ import Wire
 ///     if case .event(let line) = item { … }
 /// }
 /// ```
+///
+/// With `from` = `snapshot` the first events are the channels' present state, between the control messages `snapshot`
+/// and `live`; a `snapshot` that comes later, after a gap or a break, begins it anew.
 public struct EventSubscription: ~Copyable {
     /// What to subscribe to, and how long to try.
     public struct Options: Sendable {
+        /// What the server does when this reader falls behind its limits.
+        public enum LagPolicy: String, Sendable, CaseIterable {
+            /// Ends the stream; the subscription comes back to where it was.
+            case close
+            /// Skips to the newest event and says so with a gap.
+            case gap
+            /// Sends of each key only the newest event, after a gap that counts the others.
+            case conflate
+            /// Drops what waits and sends the present state anew.
+            case resnapshot
+        }
+
         /// Patterns of channels; none means every channel.
         public var channels: [String] = []
         /// Kinds of events; none means every kind.
         public var types: [String] = []
         /// Where to begin: `now`, `start`, `snapshot` or a cursor. Nil leaves it to the server: usually `now`.
         public var from: String?
+        /// What happens when this reader is too slow; nil leaves it to the server.
+        public var onLag: LagPolicy?
+        /// Whether a gap after a break is an error (`refused` with `cursor_gone`, or `ended` with 4410) instead.
+        public var failsOnGap = false
         /// Whether to come back when the connection ends.
         public var reconnects = true
+        /// Whether to come back to the place of the last event. If not, every connection begins at `from`: what a
+        /// reader of `snapshot` needs where events carry no `seq` of the server's, because it could not tell what it
+        /// has.
+        public var resumes = true
         /// How long connecting and the first answer may take. 10 s.
         public var connectMilliseconds = 10_000
         /// A descriptor, usually standard output, that nobody may be reading any more: then `next` returns nil.
@@ -123,7 +146,7 @@ public struct EventSubscription: ~Copyable {
     }
 
     private mutating func receive() throws(ClientError) -> Item? {
-        if !connection.isOpen { try connection.open(from: place.from) }
+        if !connection.isOpen { try connection.open(from: options.resumes ? place.from : options.from) }
         return item(try connection.next())
     }
 
@@ -162,6 +185,10 @@ public struct EventSubscription: ~Copyable {
             } else {
                 pending = .retry(ClientError(.lost, "the server closed the stream: \(code) \(why)"), asked: retry)
             }
+        case .snapshot:
+            place.snapshot()
+        case .live(let seq, _):
+            place.live(seq: seq)
         case .ping, .other:
             break
         }

@@ -6,6 +6,9 @@ import Wire
 ///
 /// On channels whose events carry no `seq` (`"stamp": []`) the place stays where it was, so a reader that comes back
 /// gets events again rather than missing some; a `$bye` tells the exact place there too.
+///
+/// Events between `$snapshot` and `$live` are no places: several may have one number, and behind an old one there may
+/// be more history than anybody keeps. Who is cut there asks for the state again.
 package struct ResumePlace {
     /// What the user asked for; nil leaves it to the server.
     private let asked: String?
@@ -16,6 +19,10 @@ package struct ResumePlace {
     /// The cursor is the head of a `$hello` to which no place was asked for: the channel may begin its readers earlier,
     /// which the first event tells.
     private var isAssumed = false
+    /// True exactly when `$snapshot` has arrived and its `$live` has not.
+    private var isInState = false
+    /// What the cursor was before the gap that nothing has followed yet.
+    private var beforeGap: Cursor?
 
     /// Nothing has arrived yet; a cursor that is asked for is the place already.
     package init(asked: String?) {
@@ -24,7 +31,7 @@ package struct ResumePlace {
     }
 
     /// The `from` of the next connection.
-    package var from: String? { cursor?.description ?? asked }
+    package var from: String? { isInState ? "snapshot" : cursor?.description ?? asked }
 
     /// A connection began, or the numbering changed.
     package mutating func hello(epoch text: String, seq: UInt64) {
@@ -47,7 +54,8 @@ package struct ResumePlace {
 
     /// An event arrived.
     package mutating func event(_ line: [UInt8]) {
-        guard let epoch, let seq = Self.stampedSeq(line) else { return }
+        beforeGap = nil
+        guard !isInState, let epoch, let seq = Self.stampedSeq(line) else { return }
         // Numbers rise. One that does not is a snapshot's, or the producer's own where the server stamps nothing.
         if let cursor, !isAssumed, cursor.epoch == epoch, seq <= cursor.seq { return }
         isAssumed = false
@@ -56,9 +64,11 @@ package struct ResumePlace {
 
     /// Events were missed and the server has said so: those up to `to` need not be asked for again. Where the place
     /// asked for means nothing to the server (`ahead`, `unknown_epoch`), all that it holds follows. A gap in an earlier
-    /// numbering (`rewound`) leaves the place as it is until the first event of the present one.
+    /// numbering (`rewound`) leaves the place as it is until the first event of the present one. What is left of a
+    /// stretch that was `conflated` follows the gap and moves the place itself.
     package mutating func gap(why: String, epoch text: String?, to: UInt64?) {
-        guard let epoch, text == nil || text == epoch.description else { return }
+        guard !isInState, why != "conflated", let epoch, text == nil || text == epoch.description else { return }
+        beforeGap = cursor
         if let to {
             cursor = Cursor(epoch: epoch, seq: to)
         } else if why == "ahead" || why == "unknown_epoch" {
@@ -69,9 +79,26 @@ package struct ResumePlace {
         isAssumed = false
     }
 
+    /// The present state follows. A gap before it meant that the state stands for what was missed, and a `$hello` that
+    /// it is where the stream begins: neither is a place before the state is complete.
+    package mutating func snapshot() {
+        isInState = true
+        if let place = beforeGap { cursor = place }
+        if isAssumed { cursor = nil }
+        beforeGap = nil
+        isAssumed = false
+    }
+
+    /// The state is complete as of `seq`.
+    package mutating func live(seq: UInt64) {
+        isInState = false
+        guard let epoch else { return }
+        cursor = Cursor(epoch: epoch, seq: seq)
+    }
+
     /// The server closes after the event at `last`.
     package mutating func bye(last text: String?) {
-        guard let text, let last = Cursor(text), last.epoch == epoch else { return }
+        guard !isInState, let text, let last = Cursor(text), last.epoch == epoch else { return }
         if let cursor, cursor.epoch == epoch, last.seq <= cursor.seq { return }
         cursor = last
     }

@@ -113,7 +113,8 @@ struct StreamConnection: ~Copyable {
             if line.starts(with: #"{"error":"#.utf8), let (code, message) = ServerError.parse(line) {
                 throw ClientError(.refused(code: code, status: nil), "\(code): \(message)")
             }
-            if discriminator == nil {
+            // Where control records are off unless they are asked for, events may come before the first greeting.
+            guard discriminator != nil || JSONValue(line) != nil else {
                 throw ClientError(.protocolFault, "\(endpoint) does not speak like a fanout server's events socket")
             }
             return nil
@@ -141,12 +142,19 @@ extension StreamConnection {
             }
             line.append(UInt8(ascii: "]"))
         }
-        if let place {
-            line += #","from":"#.utf8
-            JSONText.appendQuoted(place, to: &line)
+        for (name, value) in wishes(from: place) {
+            line += ",\"\(name)\":".utf8
+            JSONText.appendQuoted(value, to: &line)
         }
         line += "}}\n".utf8
         return line
+    }
+
+    /// What is asked for beside channels and types, where anything is.
+    private func wishes(from place: String?) -> [(name: String, value: String)] {
+        [
+            ("from", place), ("on_lag", options.onLag?.rawValue), ("on_gap", options.failsOnGap ? "fail" : nil),
+        ].compactMap { name, value in value.map { (name, $0) } }
     }
 
     private func request(_ address: HTTPAddress, from place: String?) -> [UInt8] {
@@ -155,10 +163,10 @@ extension StreamConnection {
         var replaced = ["control"]
         pairs += options.channels.map { ("channel", $0) }
         if !options.types.isEmpty { pairs.append(("types", options.types.joined(separator: ","))) }
-        if let place {
-            pairs.append(("from", place))
-            replaced += ["from", "last_event_id"]
-        }
+        let wishes = wishes(from: place)
+        pairs += wishes
+        replaced += wishes.map(\.name)
+        if place != nil { replaced.append("last_event_id") }
         let target = address.target(adding: pairs, replaced: replaced)
         return Array(
             ("GET \(target) HTTP/1.1\r\nHost: \(address.authority)\r\nAccept: application/x-ndjson\r\n"

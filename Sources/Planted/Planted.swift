@@ -48,6 +48,32 @@
         /// An event of exactly 65,536 bytes gets a WebSocket length of 16 bits.
         case frameOf65536In16Bits
 
+        // State
+        /// A key that says something new keeps its row's place in the order.
+        case stateRowKeepsItsPlace
+        /// An event that is the whole state leaves the rows of before.
+        case stateResetKeepsRows
+        /// A row that goes stays counted.
+        case stateBytesKept
+        /// A key that was removed is taken for one that is there.
+        case removedRowCountsAsLive
+
+        // Readers of a state: Tests/planted.sh looks for these in the worlds of such readers first
+        /// While an image is made, the row that comes next is not kept if its key says something new.
+        case nextRowNotKept
+        /// A laggard is not told which keys were removed meanwhile.
+        case removalMissingInChanges
+        /// What a laggard has missed begins with the second event.
+        case changesBegunTooLate
+        /// What a laggard is sent all the same is among what it is told to have missed.
+        case sentRowsCountAsDropped
+        /// Who has read a state goes on at the newest event, not at the one as of which the state is.
+        case stateTakenForNewest
+        /// A reader that falls behind within a state is not sent it again.
+        case halfStateIsEnough
+        /// An image is held as if somebody read it, for ever.
+        case imageReadForEver
+
         // Laggards and ends
         /// The `$gap` of a laggard begins with the last event that it got.
         case gapFromOneTooLow
@@ -119,6 +145,14 @@
         case repetitionNotSynced
         /// A key is not stored with its event.
         case keyNotStored
+        /// An event that ends a row of the state does so in memory only.
+        case stateRemovalNotStored
+        /// What an event that is held back does to the state is not stored with it.
+        case heldStateNotStored
+        /// The state is not taken over at a start.
+        case stateNotRestored
+        /// An event that is the whole state leaves the others' rows in the database.
+        case stateKeptAtReset
         /// A refusal leaves before the answers that wait for the database.
         case answerOvertakes
         /// Events that are held back until the disk has them are shown at once.

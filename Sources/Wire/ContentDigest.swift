@@ -22,6 +22,14 @@ package struct ContentDigest: BitwiseCopyable, Hashable, Sendable {
             high: bytes[..<8].reduce(0) { $0 << 8 | UInt64($1) }, low: bytes[8...].reduce(0) { $0 << 8 | UInt64($1) })
     }
 
+    /// The 16 bytes as 32 lowercase hex digits.
+    package var hex: [UInt8] {
+        var text: [UInt8] = []
+        text.append(hex16: high)
+        text.append(hex16: low)
+        return text
+    }
+
     /// The 16 bytes.
     package var bytes: [UInt8] {
         [high, low].flatMap { word in (0..<8).map { UInt8(truncatingIfNeeded: word >> UInt64(56 - 8 * $0)) } }

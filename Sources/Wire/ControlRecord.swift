@@ -10,11 +10,16 @@ package enum ControlRecord: Sendable {
     }
 
     /// First of all: the numbering, the newest event's number, the server's name and version, and the keep-alive's
-    /// period.
-    case hello(epoch: Epoch, seq: UInt64, server: StaticString, heartbeatSeconds: Int)
+    /// period, and which schema all events have, if they have one.
+    case hello(
+        epoch: Epoch, seq: UInt64, server: StaticString, heartbeatSeconds: Int, schema: ContentDigest? = nil)
     /// Events this subscriber will never get: `from` to `to` of `epoch`, inclusive, `dropped` of which were for it.
     /// What is not known is left out.
     case gap(why: GapReason, epoch: Epoch, from: UInt64?, to: UInt64?, dropped: UInt64?)
+    /// The present state follows: so many events that are still true, as of event `seq`. No place to resume from.
+    case snapshot(seq: UInt64, count: UInt64)
+    /// That was the state as of event `seq`; what follows are the events after it.
+    case live(seq: UInt64, count: UInt64)
     /// The end, on purpose: the code of DESIGN's one vocabulary, the last event sent, and when to come back, if at all.
     case bye(code: Int, why: StaticString, last: Cursor?, retryMilliseconds: Int?)
     /// Nothing new: on SSE a comment, on WebSocket a ping frame.
@@ -56,6 +61,8 @@ package enum ControlRecord: Sendable {
         switch self {
         case .hello: "$hello"
         case .gap: "$gap"
+        case .snapshot: "$snapshot"
+        case .live: "$live"
         case .bye: "$bye"
         case .ping: "$ping"
         }
@@ -68,7 +75,7 @@ package enum ControlRecord: Sendable {
         output.append(text: name)
         output.append(text: "\"")
         switch self {
-        case .hello(let epoch, let seq, let server, let heartbeatSeconds):
+        case .hello(let epoch, let seq, let server, let heartbeatSeconds, let schema):
             Self.append(epoch, to: &output)
             output.append(text: ",\"seq\":")
             output.append(decimal: seq)
@@ -76,6 +83,11 @@ package enum ControlRecord: Sendable {
             output.append(text: server)
             output.append(text: "\",\"heartbeat_s\":")
             output.append(decimal: heartbeatSeconds)
+            if let schema {
+                output.append(text: ",\"schema\":\"")
+                output.append(contentsOf: schema.hex)
+                output.append(text: "\"")
+            }
         case .gap(let why, let epoch, let from, let to, let dropped):
             Self.append(epoch, to: &output)
             Self.append(",\"from\":", from, to: &output)
@@ -84,6 +96,9 @@ package enum ControlRecord: Sendable {
             output.append(text: ",\"why\":\"")
             output.append(contentsOf: why.rawValue.utf8)
             output.append(text: "\"")
+        case .snapshot(let seq, let count), .live(let seq, let count):
+            Self.append(",\"seq\":", seq, to: &output)
+            Self.append(",\"count\":", count, to: &output)
         case .bye(let code, let why, let last, let retryMilliseconds):
             output.append(text: ",\"code\":")
             output.append(decimal: code)

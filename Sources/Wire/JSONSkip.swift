@@ -1,8 +1,10 @@
 /// Finds where values end in text that the scanner accepted: counting brackets is enough then.
 
-enum JSONSkip {
+/// Finds ends without judging. In text that the scanner did not accept the answers are some offsets of it, and nothing
+/// traps.
+package enum JSONSkip {
     /// The value that begins at `start`; nil where none does. White space before it is the caller's to skip.
-    static func value(_ text: Span<UInt8>, _ start: Int) -> JSONValuePlace? {
+    package static func value(_ text: Span<UInt8>, _ start: Int) -> JSONValuePlace? {
         guard start < text.count, let kind = JSONKind(firstByte: text[start]) else { return nil }
         var isEscaped = false
         let end: Int
@@ -23,7 +25,7 @@ enum JSONSkip {
     }
 
     /// The first offset from `start` that is not white space.
-    static func space(_ text: Span<UInt8>, _ start: Int) -> Int {
+    package static func space(_ text: Span<UInt8>, _ start: Int) -> Int {
         var index = start
         while index < text.count, text[index] <= 0x20 { index += 1 }
         return index

@@ -18,6 +18,17 @@ package enum JSONText {
         return plain
     }
 
+    /// Hands over the bytes that `unescape` would give, one by one. Does not allocate.
+    package static func forEachUnescapedByte(_ text: Span<UInt8>, _ body: (UInt8) -> Void) {
+        var reader = JSONTextReader()
+        while let piece = reader.next(text) {
+            switch piece {
+            case .byte(let byte): body(byte)
+            case .scalar(let scalar): for byte in UTF8.encode(scalar).unsafelyUnwrapped { body(byte) }
+            }
+        }
+    }
+
     /// The string that an escaped string stands for.
     package static func string(_ text: Span<UInt8>) -> String {
         String(decoding: unescape(text), as: UTF8.self)

@@ -71,6 +71,32 @@ package struct JSONTree: Sendable {
 }
 
 extension JSONTree {
+    /// Appends the value as JSON without white space: numbers as they were written, strings in their shortest form.
+    package func append(to output: inout [UInt8]) {
+        switch value {
+        case .null: output.append(text: "null")
+        case .bool(let isTrue): output.append(text: isTrue ? "true" : "false")
+        case .number(let text): output.append(contentsOf: text.utf8)
+        case .string(let text): JSONText.appendQuoted(text, to: &output)
+        case .array(let elements):
+            output.append(UInt8(ascii: "["))
+            for (place, element) in elements.enumerated() {
+                if place > 0 { output.append(UInt8(ascii: ",")) }
+                element.append(to: &output)
+            }
+            output.append(UInt8(ascii: "]"))
+        case .object(let members):
+            output.append(UInt8(ascii: "{"))
+            for (place, member) in members.enumerated() {
+                if place > 0 { output.append(UInt8(ascii: ",")) }
+                JSONText.appendQuoted(member.name, to: &output)
+                output.append(UInt8(ascii: ":"))
+                member.value.append(to: &output)
+            }
+            output.append(UInt8(ascii: "}"))
+        }
+    }
+
     /// The members, where this is an object.
     package var members: [Member]? {
         if case .object(let members) = value { members } else { nil }

@@ -46,6 +46,19 @@ package struct Ack: Sendable {
     }
 }
 
+/// One place where an event does not fit its channel's schema, as RFC 8927 names it.
+package struct SchemaError: Hashable, Sendable {
+    /// Where in the event: a JSON Pointer (RFC 6901).
+    package let instance: String
+    /// What in the schema: likewise.
+    package let schema: String
+
+    package init(instance: String, schema: String) {
+        self.instance = instance
+        self.schema = schema
+    }
+}
+
 /// What an error says for programs beside its code.
 package enum ErrorDetail: Equatable, Sendable {
     /// `last`: the cursor of the channel's newest event; `0` where it has none.
@@ -54,6 +67,8 @@ package enum ErrorDetail: Equatable, Sendable {
     case expected(UInt64)
     /// `pepoch`: the producer's present incarnation.
     case producerEpoch(UInt64)
+    /// `errors`: where an event does not fit.
+    case schema([SchemaError])
 }
 
 /// Appends answers, each one object without white space and without a newline.
@@ -82,6 +97,16 @@ package enum ResponseJSON {
         case .producerEpoch(let number):
             output.append(text: ",\"pepoch\":")
             output.append(decimal: number)
+        case .schema(let errors):
+            output.append(text: ",\"errors\":[")
+            for (place, error) in errors.enumerated() {
+                output.append(text: place > 0 ? ",{\"instance\":" : "{\"instance\":")
+                JSONText.appendQuoted(error.instance, to: &output)
+                output.append(text: ",\"schema\":")
+                JSONText.appendQuoted(error.schema, to: &output)
+                output.append(text: "}")
+            }
+            output.append(text: "]")
         }
     }
 

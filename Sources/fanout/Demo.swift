@@ -27,7 +27,8 @@ package enum Demo {
         }
         var configuration = try options.finished()
         configuration.writesReadyLine = false
-        let server = try Serve.start(configuration)
+        let source = options.source(table, arguments, environment: environment)
+        let server = try Serve.start(configuration, source: source)
         let folder = server.addresses.runtimeDirectory
         let isFoundByDefault = folder == environment.value("FANOUT_RUNTIME_DIR") ?? RuntimeDirectory.standard()
         Output.print(

@@ -27,6 +27,7 @@ enum Dispatcher {
         case "emit": return try Emit.run(rest, environment: environment)
         case "demo": return try Demo.run(rest, environment: environment)
         case "check": return try Check.run(rest, environment: environment)
+        case "schema": return try SchemaCommand.run(rest, environment: environment)
         case "bench": return try Bench.run(rest, environment: environment)
         case "help", "--help", "-h": return try help(rest, environment: environment)
         case "--version", "version": return Output.printHelp("fanout \(Server.version)\n")

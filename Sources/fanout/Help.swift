@@ -9,6 +9,7 @@ package enum Help {
         ("emit", "publishes one event, or a stream of them from standard input"),
         ("demo", "a server with events about this host, and a page to watch them on"),
         ("check", "says every fault of a configuration file"),
+        ("schema", "prints a channel's schema, or the TypeScript or Swift types that it makes"),
         ("bench", "measures what a delivery costs, of this server or of another"),
         ("help", "this text, or with a command's name that command's"),
     ]

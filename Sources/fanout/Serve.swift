@@ -27,13 +27,16 @@ package enum Serve {
         guard let options = try ServerOptions.resolve(table, arguments, environment: environment) else {
             return Output.printHelp(table.helpText())
         }
-        return try start(try options.finished()).run()
+        let source = options.source(table, arguments, environment: environment)
+        return try start(try options.finished(), source: source).run()
     }
 
     /// A server that is bound and ready to run.
-    static func start(_ configuration: Configuration) throws(CommandFault) -> Server {
+    static func start(
+        _ configuration: Configuration, source: ConfigurationSource?
+    ) throws(CommandFault) -> Server {
         do {
-            return try Server(configuration)
+            return try Server(configuration, source: source)
         } catch {
             throw CommandFault(error.message, exitCode: error.exitCode.rawValue)
         }

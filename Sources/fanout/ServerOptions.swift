@@ -101,9 +101,10 @@ extension ServerOptions {
     /// How readers are treated, who may come in, and how the process runs.
     static let behaviour: [Flag<ServerOptions>] = [
         .value(
-            "on-lag", "close|gap", in: "Readers", default: "close",
+            "on-lag", "close|gap|conflate|resnapshot", in: "Readers", default: "close",
             "What a reader that falls behind gets: close ends it with $bye 4008 and the cursor to resume from, gap "
-                + "skips to the newest event and says exactly what was missed. A reader may choose for itself."
+                + "skips to the newest event and says exactly what was missed, conflate sends the newest event of each "
+                + "key instead, resnapshot the present state. A reader may choose for itself."
         ) { options, text throws(FlagValueFault) in
             options.configuration.onLag = try FlagValue.choice(text, of: Configuration.LagPolicy.self)
         },
@@ -202,8 +203,10 @@ extension ServerOptions {
             }
             options.configuration.logLevel = level
         },
-        .value("config", "FILE", in: "Running", "A configuration file in JSON; fanout check says whether it is right.")
-        {
+        .value(
+            "config", "FILE", in: "Running",
+            "A configuration file in JSON; fanout check says whether it is right. SIGHUP has it read again."
+        ) {
             options, text throws(FlagValueFault) in
             options.file = try FlagValue.text(text)
         },

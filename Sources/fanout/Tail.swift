@@ -42,10 +42,12 @@ package enum Tail {
             },
             .value(
                 "from", "PLACE", in: "What", default: "now",
-                "Where to begin: now, start (the oldest event held), or a cursor such as an ack or $bye names."
+                "Where to begin: now, start (the oldest event held), snapshot (what is so at present, of channels that "
+                    + "keep that), or a cursor such as an ack or $bye names."
             ) { options, text throws(FlagValueFault) in
                 guard ValueSyntax.isStart(text) else {
-                    throw FlagValueFault("needs now, start or a cursor such as 9f86d081884c7d65-42, not '\(text)'")
+                    throw FlagValueFault(
+                        "needs now, start, snapshot or a cursor such as 9f86d081884c7d65-42, not '\(text)'")
                 }
                 options.subscription.from = text
             },
@@ -57,6 +59,14 @@ package enum Tail {
                     + "again. Each tail needs a FILE of its own."
             ) { options, text throws(FlagValueFault) in
                 options.resumeFile = try FlagValue.text(text)
+            },
+            .value(
+                "on-lag", "close|gap|conflate|resnapshot", in: "What", default: "what the server gives",
+                "What the server does when what is printed is taken too slowly: end the stream, to which tail comes "
+                    + "back; skip; send of each key only the newest event; or send the present state anew."
+            ) { options, text throws(FlagValueFault) in
+                options.subscription.onLag = try FlagValue.choice(
+                    text, of: EventSubscription.Options.LagPolicy.self)
             },
             .toggle(
                 "control", in: "Output",
@@ -190,7 +200,7 @@ package enum Tail {
             return text
         case .bye(1000, let why, _, _):
             return "the stream has ended (\(why))"
-        case .hello, .bye, .ping, .other:
+        case .hello, .snapshot, .live, .bye, .ping, .other:
             return nil
         }
     }

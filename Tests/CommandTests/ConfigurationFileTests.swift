@@ -152,8 +152,8 @@ struct ConfigurationFileTests {
             {
               "lisen": "127.0.0.1:1",
               "io": "kqueue",
-              "channels": {"a//b": {"state": {}, "stamp": ["seq", "seq", 1]}, "ö": {}},
-              "routes": {},
+              "channels": {"a//b": {"state": [], "stamp": ["seq", "seq", 1]}, "ö": {}},
+              "routes": [],
               "heartbeat_s": 1.5, "heartbeat_s": 2,
               "limits": [], "listen": "7575"
             }
@@ -163,11 +163,11 @@ struct ConfigurationFileTests {
                 "f:2:3: unknown key 'lisen', did you mean 'listen'?",
                 #"f:3:9: 'io' must be one of "auto", "io_uring", "epoll""#,
                 "f:4:16: 'a//b' is not a pattern: \(ValueSyntax.patternAdvice)",
-                "f:4:25: the key 'state' is not supported by this version: remove it",
+                "f:4:34: 'state' must be an object, not an array",
                 "f:4:55: 'stamp': 'seq' stands here twice",
                 "f:4:62: 'stamp' must hold strings, not a number",
                 "f:4:67: 'ö' is not a pattern: \(ValueSyntax.patternAdvice)",
-                "f:5:3: the key 'routes' is not supported by this version: remove it",
+                "f:5:13: 'routes' must be an object that has a path for each key, not an array",
                 "f:6:18: 'heartbeat_s' must be a whole number from 1 to 3600",
                 "f:6:23: the key 'heartbeat_s' stands here twice",
                 "f:7:13: 'limits' must be an object, not an array",
@@ -187,30 +187,6 @@ struct ConfigurationFileTests {
         ])
     func syntax(text: String, fault: String) {
         #expect(faults(text) == [fault])
-    }
-
-    @Test(
-        "what a later version will know is told apart from what nobody knows",
-        arguments: ["routes", "ingest"])
-    func laterKeys(key: String) {
-        #expect(faults("{\"\(key)\":1}") == ["f:1:2: the key '\(key)' is not supported by this version: remove it"])
-    }
-
-    @Test(
-        "the same for a channel's keys",
-        arguments: ["state", "terminal", "schema", "schema_mode"])
-    func laterChannelKeys(key: String) {
-        #expect(
-            faults("{\"channels\":{\"a\":{\"\(key)\":1}}}")
-                == ["f:1:19: the key '\(key)' is not supported by this version: remove it"])
-    }
-
-    @Test("values of a later version are told apart too")
-    func laterValues() {
-        #expect(faults(#"{"on_lag":"conflate"}"#) == ["f:1:11: 'on_lag': 'conflate' is not supported by this version"])
-        #expect(
-            faults(#"{"channels":{"a":{"from":"snapshot"}}}"#)
-                == ["f:1:26: 'from': 'snapshot' is not supported by this version"])
     }
 
     @Test("no bytes in a file trap, and each fault has a place")

@@ -19,7 +19,7 @@ private struct TableFacts: CustomTestStringConvertible, Sendable {
 
     static let all = [
         TableFacts(Serve.table), TableFacts(Demo.table), TableFacts(Tail.table), TableFacts(Emit.table),
-        TableFacts(Check.table), TableFacts(Bench.table),
+        TableFacts(Check.table), TableFacts(Bench.table), TableFacts(SchemaCommand.table),
     ]
 }
 
@@ -71,11 +71,14 @@ struct FlagTableTests {
                 fanout check - reads a configuration file and says every fault in it with its place, as
                 FILE:LINE:COLUMN: message. It starts nothing and touches no socket.
 
-                Usage: fanout check --config FILE
+                Usage: fanout check --config FILE | --schema
 
                 Flags:
                   --config FILE
                       The configuration file, in JSON.
+                  --schema
+                      Prints a JSON Schema of the file instead, for editors and other checkers. The check itself
+                      knows more.
 
                 Other:
                   --help, -h
@@ -84,8 +87,10 @@ struct FlagTableTests {
                 Examples:
                   fanout check --config fanout.json
                       Prints 'fanout.json: ok', or a line for each fault.
-                  fanout check --config fanout.json && systemctl restart fanout
+                  fanout check --config fanout.json && systemctl reload fanout
                       Only what is right gets installed.
+                  fanout check --schema > fanout.schema.json
+                      Then "$schema": "./fanout.schema.json" in the file.
 
                 Exit codes:
                   0   success

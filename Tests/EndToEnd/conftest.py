@@ -12,6 +12,8 @@ import readers
 from stored import Life, forget_numbers
 from streams import ByteStream
 
+pytest_plugins = ["browser"]
+
 _numbers = itertools.count(1)
 
 # What a script runs in the background has SIGINT ignored, and so would have every server that it starts.

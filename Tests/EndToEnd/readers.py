@@ -44,8 +44,13 @@ class Record:
     def json(self):
         return json.loads(self.text)
 
+    def kind(self):
+        """By whichever discriminator the channel has."""
+        members = self.json()
+        return str(members.get("type", members.get("kind", "")))
+
     def is_control(self):
-        return str(self.json().get("type", "")).startswith("$")
+        return self.kind().startswith("$")
 
 
 class Reader:
@@ -56,7 +61,7 @@ class Reader:
     def next(self):
         while True:
             record = self._receive()
-            if record is not None and record.text != PING:
+            if record is not None and record.text not in (PING, PING.replace(b"type", b"kind")):
                 return record
 
     def next_event(self):
@@ -66,7 +71,7 @@ class Reader:
 
     def next_control(self, kind):
         record = self.next()
-        assert record.json()["type"] == kind, record
+        assert record.kind() == kind, record
         return record
 
     def close(self):

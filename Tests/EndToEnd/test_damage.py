@@ -192,7 +192,7 @@ def test_a_newer_versions_or_another_programs_file_is_refused_and_stays_as_it_is
     if whose == "newer":
         life.begin().publish("{}")
         life.end()
-        changed(life.data / FILE, "PRAGMA user_version = 2")
+        changed(life.data / FILE, "PRAGMA user_version = 3")
     else:
         life.data.mkdir()
         changed(life.data / FILE, "CREATE TABLE customers(name)")

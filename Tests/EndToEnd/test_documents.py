@@ -22,8 +22,8 @@ import pytest
 
 import http1
 import program
+from browser import needs_chromium
 from streams import DEADLINE_S, ByteStream, Lines, wait_until
-from test_page import chromium, needs_chromium  # noqa: F401  (a fixture)
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = ["EVENTS.md", "README.md"]
@@ -362,7 +362,7 @@ def test_the_example_page_reads_and_publishes_from_another_origin(start_server, 
 
 @pytest.mark.parametrize("block", those_in("swift"))
 def test_swift_stands_in_a_program_that_every_build_compiles(block):
-    sources = [path.read_text() for path in (ROOT / "examples/embed").glob("*.swift")]
+    sources = [path.read_text() for path in (ROOT / "examples").rglob("*.swift")]
     assert any(block.text in source for source in sources), block.text
 
 

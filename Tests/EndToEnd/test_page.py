@@ -1,40 +1,20 @@
 """The live page and its module, fanout.js, in headless Chromium, against the real server."""
 
 import json
-import shutil
 import tempfile
 import threading
 
 import pytest
-from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 import program
+from browser import faults, needs_chromium
 from endings import lines, open_with_small_buffer
 from streams import DEADLINE_S
 
-CHROMIUM = shutil.which("chromium")
-DRIVER = shutil.which("chromedriver")
-needs_chromium = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="chromium and chromium-driver are not installed")
 pytestmark = [needs_chromium, pytest.mark.timeout(300)]
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with tempfile.TemporaryDirectory(prefix="fanout-chromium-", ignore_cleanup_errors=True) as profile:
-        options = webdriver.ChromeOptions()
-        options.binary_location = CHROMIUM
-        switches = ["--headless=new", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--no-proxy-server"]
-        # The sandbox refuses to run as root, which is what continuous integration often is.
-        for switch in [*switches, "--no-sandbox", f"--user-data-dir={profile}"]:
-            options.add_argument(switch)
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-        driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-        driver.set_script_timeout(DEADLINE_S)
-        yield driver
-        driver.quit()
 
 
 class Page:
@@ -101,20 +81,15 @@ class Page:
         field.send_keys(Keys.DELETE)
         field.send_keys(text, Keys.ENTER if identifier != "publish-event" else "")
 
-    def faults(self):
-        """What the browser complained about, failed requests aside: they are part of some tests."""
-        entries = self.driver.get_log("browser")
-        return [entry for entry in entries if entry["level"] == "SEVERE" and entry["source"] != "network"]
-
 
 @pytest.fixture
 def page(chromium, start_server):
     page = Page(chromium, start_server())
     yield page
-    faults = page.faults()
+    complaints = faults(chromium)
     # The tab lets go of the server, so that its end has no reader to say goodbye to.
     chromium.get("about:blank")
-    assert faults == []
+    assert complaints == []
 
 
 def test_an_event_appears_with_its_place_channel_type_and_members(page):
@@ -469,7 +444,7 @@ def test_the_demo_is_seen_on_the_page(chromium, start):
         page = Page(chromium, demo).open()
         for kind in ["cpu.sample", "memory.sample", "network.sample", "filesystem.sample"]:
             page.wait_for_row(kind)
-        assert page.faults() == []
+        assert faults(page.driver) == []
         chromium.get("about:blank")
         demo.signal(program.signal.SIGINT)
         assert demo.wait() == 0

@@ -59,7 +59,7 @@ def check_whole(name, ending):
     assert seqs == list(range(1, len(seqs) + 1)), f"{name}: a hole"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_at_any_time_under_load_tells_everyone_and_leaves_nothing(io, number):
     def trial(dice):
         with Loaded(io) as loaded:

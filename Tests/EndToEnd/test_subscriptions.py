@@ -2,6 +2,7 @@
 
 import pytest
 
+import program
 from http1 import request
 from readers import HTTP_TRANSPORTS, TRANSPORTS, subscribe_message
 from rfc6455 import PING, PONG, TEXT, upgrade_headers
@@ -222,6 +223,34 @@ def test_control_off_may_be_asked_for_on_a_websocket_by_subscribe(server, greete
     assert (opcode, payload) == (PONG, b"subscribed")
     ack = server.publish("{}", channel=channel)
     assert reader.next().json()["seq"] == ack["seq"]
+
+
+@pytest.mark.parametrize("wish", [{"channel": "a"}, {"control": "on"}])
+def test_where_nobody_is_greeted_who_does_not_ask_the_second_hello_is_still_ones_own(start_server, tmp_path, wish):
+    """So whoever asks in a line need not know how the server is configured."""
+    silent = {"channels": {"**": {"control": "off"}}}
+    server = start_server(*program.configured(tmp_path, silent))
+    with ByteStream.unix(server.events_socket) as stream:
+        first = server.publish("{}", channel="a")["seq"]
+        assert stream.until(b"\n").startswith(b'{"seq":%d,' % first)
+        stream.send(subscribe_message(**wish) + b"\n")
+        if "control" in wish:
+            assert b'"$hello"' in stream.until(b"\n")
+            assert b'"$hello"' in stream.until(b"\n")
+        else:
+            server.publish("{}", channel="a")
+            stream.until(b"\n")
+        last = server.publish("{}", channel="a")["seq"]
+        assert stream.until(b"\n").startswith(b'{"seq":%d,' % last)
+
+
+@pytest.mark.parametrize("name", ["events.socket", "http"])
+def test_tail_reads_where_nobody_is_greeted_who_does_not_ask(start_server, start, tmp_path, name):
+    server = start_server(*program.configured(tmp_path, {"channels": {"**": {"control": "off"}}}))
+    tail = start("tail", "--control", server.url if name == "http" else server.events_socket)
+    tail.stdout.wait_for_event(type="$hello")
+    server.publish('{"type":"x"}')
+    tail.stdout.wait_for_event(type="x")
 
 
 def test_control_on_is_the_same_as_saying_nothing(read):

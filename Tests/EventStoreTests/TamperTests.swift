@@ -14,8 +14,11 @@ struct TamperTests {
         for epoch in UInt64(1)...2 {
             try disk.open(epoch: epoch) { store throws in
                 for round in 0..<20 as Range<UInt64> {
-                    try store.publish(["{}", "[]"], kinds: ["kind"], on: "c\(round % 2)/d", Self.rows(round, epoch))
+                    try store.publish(
+                        ["{}", "[]"], kinds: ["kind"], on: "c\(round % 2)/d", Self.rows(round, epoch),
+                        changes: [.put(StateModel.key(Int(round) % 5)), .none])
                 }
+                try store.setSnapshot(["{}", "[]"], on: "c2/d", asOf: store.head)
             }
         }
         try disk.open(epoch: 3) { try $0.close(used: $0.head, isWhole: true) }
@@ -41,6 +44,9 @@ struct TamperTests {
             "UPDATE channel SET bytes = 1", "UPDATE event SET line = x'7B0A7D'",
             "UPDATE event SET channel = 77", "UPDATE event SET seq = -seq", "UPDATE key SET first_seq = last_seq + 1",
             "UPDATE key SET last_seq = last_seq + 4611686018427387905", "UPDATE key SET digest = x'01'",
+            "UPDATE state SET channel = channel + 5", "UPDATE state SET key = x'01' WHERE id = 1",
+            "UPDATE state SET seq = 4000000", "UPDATE state SET seq = 0", "UPDATE state SET line = x'7B0A7D'",
+            "UPDATE snapshot SET channel = channel + 5", "UPDATE snapshot SET seq = 4000000",
             "UPDATE producer SET last_pseq = -1", "UPDATE producer SET epoch = -1", "DELETE FROM event",
         ])
     func damage(script: String) throws {
@@ -73,10 +79,17 @@ struct TamperTests {
             }
             _ = try store.storedKeys(100, since: .min)
             _ = try store.storedProducers()
+            _ = try store.storedState()
             for round in 0..<22 as Range<UInt64> {
                 try store.reserve(behind: store.head)
-                try store.publish(["new", "newer"], on: "c\(round % 2)/d", Self.rows(round, 2))
+                let last = round == 7 ? StoreChange.reset(StateModel.key(4)) : .remove(StateModel.key(1))
+                try store.publish(
+                    ["new", "newer"], on: "c\(round % 2)/d", Self.rows(round, 2),
+                    changes: [.put(StateModel.key(3)), last])
             }
+            try store.setSnapshot(["{}"], on: "c2/d", asOf: store.head)
+            try store.setEnded(true, "c2/d")
+            _ = try store.storedState()
             for clockMs in [1_000_003, 2_000_000, Int64.max, .min] {
                 for _ in 0..<20 { _ = try store.retain(clockMs: clockMs) }
             }
@@ -93,6 +106,7 @@ struct TamperTests {
         "event": ["seq", "channel", "time_ms", "kind", "line"],
         "key": ["name", "digest", "first_seq", "last_seq", "time_ms"],
         "producer": ["name", "digest", "epoch", "last_pseq", "first_seq", "last_seq"],
+        "state": ["id", "channel", "key", "seq", "line"], "snapshot": ["channel", "seq"],
     ]
 
     private static let texts = ["epoch", "name", "kind"]
@@ -100,6 +114,7 @@ struct TamperTests {
 
     private static func value(for column: String, of table: String, _ random: inout SeededRandom) -> String {
         if ["key", "producer"].contains(table), column == "name" { return "zeroblob(16)" }
+        if table == "state", column == "key" { return random.pick(["NULL", "x''", "x'01'", "zeroblob(16)"]) }
         if column == "epoch", table == "producer" { return random.pick(["-1", "0", "9223372036854775807"]) }
         if texts.contains(column) { return random.pick(["''", "'../x'", "'c0/d'", "char(0xFFFD, 10)", "'a b'"]) }
         if blobs.contains(column) { return random.pick(["x''", "x'7B0A7D'", "x'FF'", "zeroblob(300000)"]) }

@@ -138,18 +138,20 @@ extension StoreRows {
 }
 
 extension StoreBatch {
-    /// Adds one publication; lines are what the events are, kinds may be left out.
+    /// Adds one publication; lines are what the events are, kinds may be left out, and changes of the state.
     mutating func publish(
         _ lines: [String], kinds: [String?] = [], on channel: String = "events", at seq: UInt64,
-        level: StoreLevel = .committed, timeMs: Int64 = 1_000_000, _ rows: StoreRows = StoreRows()
+        level: StoreLevel = .committed, timeMs: Int64 = 1_000_000, _ rows: StoreRows = StoreRows(),
+        changes: [StoreChange] = []
     ) {
         for (index, line) in lines.enumerated() {
             let line = Array(line.utf8)
+            let change = index < changes.count ? changes[index] : .none
             if index < kinds.count, let kind = kinds[index] {
                 let kind = Array(kind.utf8)
-                add(line: line.span, kind: kind.span)
+                add(line: line.span, kind: kind.span, change: change)
             } else {
-                add(line: line.span, kind: nil)
+                add(line: line.span, kind: nil, change: change)
             }
         }
         finish(Publication(channel: channel, firstSeq: seq, timeMs: timeMs, level: level, rows: rows))
@@ -160,10 +162,12 @@ extension EventStore {
     /// Stores one publication in a transaction of its own.
     func publish(
         _ lines: [String], kinds: [String?] = [], on channel: String = "events", at seq: UInt64? = nil,
-        level: StoreLevel = .committed, timeMs: Int64 = 1_000_000, _ rows: StoreRows = StoreRows()
+        level: StoreLevel = .committed, timeMs: Int64 = 1_000_000, _ rows: StoreRows = StoreRows(),
+        changes: [StoreChange] = []
     ) throws {
         var batch = StoreBatch()
-        batch.publish(lines, kinds: kinds, on: channel, at: seq ?? head + 1, level: level, timeMs: timeMs, rows)
+        batch.publish(
+            lines, kinds: kinds, on: channel, at: seq ?? head + 1, level: level, timeMs: timeMs, rows, changes: changes)
         _ = try append(batch)
     }
 

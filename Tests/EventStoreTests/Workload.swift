@@ -42,6 +42,9 @@ final class Workload {
     private var transactions = 0
     private var used: UInt64 = 0
     private var nextKey: UInt64 = 0
+    /// The channels' state, and what it was after each transaction.
+    private var model = StateModel()
+    private var states: [[String]] = []
 
     private static let channels = ["events", "a/b", "c"]
 
@@ -103,9 +106,12 @@ final class Workload {
                 nextKey += 1
                 key = nextKey
             }
+            let changes = lines.map { _ in model.anyChange(&random) }
+            model.publish(lines, on: channel, at: first, changes)
             batch.publish(
                 lines, on: channel, at: first, level: isSynced ? .synced : .committed,
-                key.map { StoreRows.key($0) } ?? StoreRows())
+                key.map { StoreRows.key($0) } ?? StoreRows(), changes: changes)
+            if random.chance(0.1) { model.act(on: channel, asOf: random.below(Int(first)), in: &batch, &random) }
             let seqs = first...(first + UInt64(lines.count) - 1)
             made.append((channel, seqs, lines, key))
             used = seqs.upperBound
@@ -114,6 +120,7 @@ final class Workload {
         #expect(used <= store.reserved)
         let started = disk.logged
         #expect(try store.append(batch) == batch.count)
+        states.append(model.texts)
         for (channel, seqs, lines, key) in made {
             published.append(
                 Published(
@@ -136,6 +143,7 @@ final class Workload {
             try store.checkIntegrity()
             let page = try everything(store)
             return try faultOfEvents(page, at: at, isKill: isKill) ?? faultOfPlaces(store, page, at: at)
+                ?? faultOfState(store, page)
         }
     }
 
@@ -177,6 +185,15 @@ final class Workload {
             }
         }
         return known == found.count ? nil : "\(found.count - known) events were never published"
+    }
+
+    /// The rows must be what the transaction left that stored the newest event that is there.
+    private func faultOfState(_ store: EventStore, _ found: [UInt64: String]) throws -> String? {
+        let newest = found.keys.max().flatMap { newest in published.last { $0.seqs.contains(newest) } }
+        let owed = newest.map { states[$0.transaction] } ?? []
+        let rows = try store.storedState().texts
+        if rows == owed { return nil }
+        return "the state is \(rows.map { $0.prefix(60) }), and not \(owed.map { $0.prefix(60) })"
     }
 
     private func faultOfPlaces(_ store: EventStore, _ found: [UInt64: String], at: Int) throws -> String? {

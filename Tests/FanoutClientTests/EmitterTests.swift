@@ -54,7 +54,7 @@ struct EmitterTests {
         #expect(lines[1] == #"{"$publish":{"event":{},"channel":"a/b","id":"k\"1","ack":"committed"}}"#)
     }
 
-    @Test("with level none nothing is asked and nothing waited for")
+    @Test("with level none nothing is asked and nothing waited for: the event is a plain line, or names its channel")
     func noAnswers() throws {
         var options = EventEmitter.Options()
         options.level = EventEmitter.Level.none
@@ -62,7 +62,10 @@ struct EmitterTests {
             let answer = try emitter.emit(bytes("{}"))
             #expect(answer == nil)
         }
-        #expect(lines == [#"{"$publish":{"event":{},"ack":"none"}}"#, "closed"])
+        #expect(lines == ["{}", "closed"])
+        options.channel = "a"
+        let named = try received(options, answers: false) { _ = try $0.emit(bytes("{}")) }
+        #expect(named == [#"{"$publish":{"event":{},"channel":"a"}}"#, "closed"])
     }
 
     @Test(

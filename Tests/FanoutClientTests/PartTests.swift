@@ -193,6 +193,79 @@ struct PartTests {
         #expect(place.from == "\(second)-3")
     }
 
+    @Test("within a state the place is the state itself, and behind it its number")
+    func state() {
+        let epoch = "00000000000000aa"
+        var place = ResumePlace(asked: "snapshot")
+        place.hello(epoch: epoch, seq: 9)
+        #expect(place.from == "snapshot")
+        place.snapshot()
+        place.event(bytes(#"{"seq":3}"#))
+        place.bye(last: "\(epoch)-3")
+        #expect(place.from == "snapshot")
+        #expect(place.cursor == nil, "a row's number is no place: others may have the same one")
+        place.live(seq: 9)
+        #expect(place.from == "\(epoch)-9")
+        place.event(bytes(#"{"seq":12}"#))
+        #expect(place.from == "\(epoch)-12")
+    }
+
+    @Test("a state in the place of what was missed is no place before it is complete")
+    func stateAfterGap() {
+        let epoch = "00000000000000aa"
+        var place = ResumePlace(asked: nil)
+        place.hello(epoch: epoch, seq: 5)
+        place.event(bytes(#"{"seq":6}"#))
+        place.gap(why: "lagged", epoch: epoch, to: 40)
+        place.snapshot()
+        #expect(place.from == "snapshot")
+        #expect(place.cursor?.description == "\(epoch)-6", "kept in a file, it must lose nothing of the state")
+        place.event(bytes(#"{"seq":2}"#))
+        // It falls behind again: the state begins anew.
+        place.gap(why: "lagged", epoch: epoch, to: 80)
+        place.snapshot()
+        #expect(place.cursor?.description == "\(epoch)-6")
+        place.live(seq: 80)
+        #expect(place.from == "\(epoch)-80")
+    }
+
+    @Test("what conflation has left follows its gap, and only that moves the place")
+    func conflated() {
+        let epoch = "00000000000000aa"
+        var place = ResumePlace(asked: nil)
+        place.hello(epoch: epoch, seq: 5)
+        place.gap(why: "conflated", epoch: epoch, to: 40)
+        #expect(place.from == "\(epoch)-5")
+        place.event(bytes(#"{"seq":30}"#))
+        place.event(bytes(#"{"seq":41}"#))
+        #expect(place.from == "\(epoch)-41")
+    }
+
+    @Test("a channel may begin its readers with a state that they did not ask for")
+    func channelsOwnState() {
+        var place = ResumePlace(asked: nil)
+        place.hello(epoch: "00000000000000aa", seq: 50)
+        place.snapshot()
+        #expect(place.from == "snapshot" && place.cursor == nil)
+        place.live(seq: 50)
+        #expect(place.from == "00000000000000aa-50")
+    }
+
+    @Test("an event's values are read by name, and what is not there is nil")
+    func values() throws {
+        let text = #"{"s":"a\nb","i":-7,"f":1.50,"t":true,"n":null,"a":[{"x":1},2],"s":"second"}"#
+        let value = try #require(JSONValue(bytes(text)))
+        #expect(value["s"]?.string == "a\nb" && value["s"]?.integer == nil)
+        #expect(value["i"]?.integer == -7 && value["i"]?.number == "-7")
+        #expect(value["f"]?.integer == nil && value["f"]?.number == "1.50")
+        #expect(value["t"]?.bool == true && value["n"]?.isNull == true && value["t"]?.isNull == false)
+        #expect(value["a"]?.elements?.count == 2 && value["a"]?.elements?.first?["x"]?.integer == 1)
+        #expect(value["x"] == nil && value["i"]?["x"] == nil && value.elements == nil && value.string == nil)
+        for text in ["", "{", "{}{}", "{\"a\":\u{1}}", String(repeating: "[", count: 40)] {
+            #expect(JSONValue(bytes(text)) == nil)
+        }
+    }
+
     @Test("no bytes from outside trap the parsers")
     func noise() throws {
         var generator = SystemRandomNumberGenerator()
@@ -200,7 +273,8 @@ struct PartTests {
             "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", "5\r\nhello\r\n0\r\n\r\n",
             #"{"type":"$hello","epoch":"00000000000000aa","seq":1,"heartbeat_s":15}"#,
             #"{"type":"$bye","code":4008,"why":"slow","last":"00000000000000aa-1","retry_ms":100}"#,
-            #"{"type":"$gap","from":1,"to":2,"dropped":2}"#, #"{"seq":7,"channel":"a"}"#, "http://[::1]:80/x?y#z",
+            #"{"type":"$gap","from":1,"to":2,"dropped":2}"#, #"{"type":"$snapshot","seq":1,"count":2}"#,
+            #"{"seq":7,"channel":"a"}"#, "http://[::1]:80/x?y#z",
         ].map(bytes)
         for _ in 0..<3_000 {
             guard var text = samples.randomElement(using: &generator) else { continue }

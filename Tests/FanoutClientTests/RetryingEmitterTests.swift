@@ -406,7 +406,7 @@ struct RetryingEmitterTests {
         } catch { fault = error }
         #expect(fault?.kind == .lost)
         for _ in 0..<1_000 where book.lines.isEmpty { usleep(5_000) }
-        #expect(book.lines == [#"{"$publish":{"event":{},"ack":"none"}}"#])
+        #expect(book.lines == ["{}"])
     }
 
     @Test("events that were sent and not answered are held, so their bytes are bounded too")

@@ -25,6 +25,8 @@ private func items(_ endpoint: Endpoint, _ options: EventSubscription.Options = 
             case .control(.gap(let why, _, let from, let to, let dropped), _)?:
                 result.append("gap \(why) \(from ?? 0) \(to ?? 0) \(dropped ?? 0)")
             case .control(.bye(let code, let why, _, _), _)?: result.append("bye \(code) \(why)")
+            case .control(.snapshot(let seq, let count), _)?: result.append("snapshot \(seq) \(count ?? 0)")
+            case .control(.live(let seq, let count), _)?: result.append("live \(seq) \(count ?? 0)")
             case .control(let message, _)?: result.append("\(message)")
             case .disconnected?: result.append("disconnected")
             }
@@ -61,6 +63,18 @@ struct SubscriptionTests {
             ])
     }
 
+    @Test("where nobody is greeted who does not ask, events may come before both greetings")
+    func silentSocket() throws {
+        let server = try TinyServer([
+            { connection in
+                connection.send(#"{"type":"snapshot"}"# + "\n" + event(5))
+                _ = connection.receiveLine()
+                connection.send(hello(5) + hello(5) + event(6) + goodbye)
+            }
+        ])
+        #expect(items(server.endpoint) == ["hello 5", #"{"seq":6,"channel":"events","n":6}"#, "bye 1000 ended", "end"])
+    }
+
     @Test("over HTTP the wishes stand in the query, and the URL's own query is kept")
     func http() throws {
         let server = try TinyServer(
@@ -83,6 +97,73 @@ struct SubscriptionTests {
         #expect(
             items(endpoint, options)[1]
                 == #"{"seq":1,"line":"GET /v1/events?on_lag=gap&control=on&channel=a%20b&types=x%2Cy HTTP/1.1 true"}"#)
+    }
+
+    /// Scripts that say a state, cut within it and behind it, and what each of these connections is asked for.
+    private func statesCut(_ options: EventSubscription.Options) throws -> [String] {
+        let rows = #"{"type":"$snapshot","seq":9,"count":2}"# + "\n" + event(3)
+        let rest = event(7) + #"{"type":"$live","seq":9,"count":2}"# + "\n"
+        func script(_ text: String) -> @Sendable (TinyServer.Connection) -> Void {
+            return { connection in
+                connection.send(hello(9))
+                let line = connection.receiveLine() ?? ""
+                connection.send(hello(9) + "{\"asked\":\(line)}\n" + text)
+            }
+        }
+        let server = try TinyServer([script(rows), script(rows + rest + event(12)), script(goodbye)])
+        return items(server.endpoint, options)
+    }
+
+    private func asked(_ wishes: String) -> String { #"{"asked":{"$subscribe":{"control":"on",\#(wishes)}}}"# }
+
+    @Test("a state is told from its beginning to its end, and one that is cut is asked for again")
+    func state() throws {
+        var options = EventSubscription.Options()
+        options.from = "snapshot"
+        options.onLag = .resnapshot
+        options.failsOnGap = true
+        let rows = ["snapshot 9 2", #"{"seq":3,"channel":"events","n":3}"#]
+        let rest = [#"{"seq":7,"channel":"events","n":7}"#, "live 9 2", #"{"seq":12,"channel":"events","n":12}"#]
+        let wishes = #""on_lag":"resnapshot","on_gap":"fail""#
+        let first = ["hello 9", asked(#""from":"snapshot",\#(wishes)"#)] + rows + ["disconnected"]
+        let second = ["hello 9", asked(#""from":"snapshot",\#(wishes)"#)] + rows + rest + ["disconnected"]
+        let third = ["hello 9", asked(#""from":"\#(epoch)-12",\#(wishes)"#), "bye 1000 ended", "end"]
+        #expect(try statesCut(options) == first + second + third)
+    }
+
+    @Test("who does not resume begins every connection where the first one began")
+    func beginningAnew() throws {
+        var options = EventSubscription.Options()
+        options.from = "snapshot"
+        options.resumes = false
+        let wishes = try statesCut(options).filter { $0.contains("asked") }
+        #expect(wishes == Array(repeating: asked(#""from":"snapshot""#), count: 3))
+    }
+
+    @Test("a server that restarts is come back to by the old place, and what it lost is told")
+    func restart() throws {
+        let second = "00000000000000bb"
+        let gap = #"{"type":"$gap","epoch":"\#(epoch)","from":2,"to":3,"dropped":2,"why":"rewound"}"# + "\n"
+        let bye = #"{"type":"$bye","code":1001,"why":"shutdown","last":"\#(epoch)-1","retry_ms":0}"# + "\n"
+        func script(_ head: String, _ text: String) -> @Sendable (TinyServer.Connection) -> Void {
+            return { connection in
+                connection.send(head)
+                let line = connection.receiveLine() ?? ""
+                connection.send(head + "{\"asked\":\(line)}\n" + text)
+            }
+        }
+        let server = try TinyServer([
+            script(hello(0), event(1) + bye), script(hello(4, second), gap + event(4)),
+            script(hello(4, second), goodbye),
+        ])
+        #expect(
+            items(server.endpoint) == [
+                "hello 0", #"{"asked":{"$subscribe":{"control":"on"}}}"#, #"{"seq":1,"channel":"events","n":1}"#,
+                "bye 1001 shutdown", "disconnected",
+                "hello 4", asked(#""from":"\#(epoch)-1""#), "gap rewound 2 3 2", #"{"seq":4,"channel":"events","n":4}"#,
+                "disconnected",
+                "hello 4", asked(#""from":"\#(second)-4""#), "bye 1000 ended", "end",
+            ])
     }
 
     @Test("a cut connection is resumed from the last event, a gap or the hello")

@@ -170,7 +170,7 @@ struct HubTests {
         try model.publish(event, kind: nil, on: "c")
         #expect(String(decoding: model.takeBytes(0), as: UTF8.self) == sent + "\n")
         for member in stamp {
-            #expect(throws: EventFault.self) { try model.publish("{\"\(member)\":1}", kind: nil, on: "c") }
+            #expect(throws: PublishFault.self) { try model.publish("{\"\(member)\":1}", kind: nil, on: "c") }
         }
         #expect(model.hub.head == 1)
     }
@@ -192,9 +192,9 @@ struct HubTests {
         let channel = try #require(model.hub.channel(.standard))
         let good = Array("{\"a\":1}".utf8)
         let bad = Array("{\"a\":}".utf8)
-        try model.hub.stage(good.span, rules: model.hub.channels[channel].rules.event)
-        #expect(throws: EventFault.self) {
-            try model.hub.stage(bad.span, rules: model.hub.channels[channel].rules.event)
+        try model.hub.stage(good.span, rules: model.hub.channels[channel].rules)
+        #expect(throws: PublishFault.self) {
+            try model.hub.stage(bad.span, rules: model.hub.channels[channel].rules)
         }
         #expect(model.hub.stagedCount == 1)
         model.hub.discardStaged()

@@ -50,7 +50,10 @@ struct MemoryFormulaTests {
         // Beyond that publishing is refused; a turn that has begun may add to it.
         let bytes = StoreQueue.bytesMax + 4 << 20
         let events = StoreQueue.eventsMax + 2 * Int(Engine.Limits.turnEvents) + Staging.eventsMax
-        let places = events * (MemoryLayout<StoreBatch.Event>.stride + MemoryLayout<StoreBatch.Entry>.stride)
+        let place =
+            MemoryLayout<StoreBatch.Event>.stride + MemoryLayout<StoreBatch.Entry>.stride
+            + MemoryLayout<StoreBatch.Change>.stride
+        let places = events * place
         let cache = 4 << 20
         let pages = StoreLimits.untakenPagesMax * (StoreLimits.pageBytesMax + EventRules().eventBytesMax)
         let held = 2 * bytes

@@ -62,8 +62,9 @@ struct MetricsTests {
                 EndReason.allCases.map(\.why.description) + LagReason.allCases.map(\.label.description)
                     + PeerLimits.Want.allCases.map(\.label.description)),
             "state": ["running", "refusing", "ended"],
+            "result": ["ok", "refused"], "mode": Set(Configuration.SchemaMode.allCases.map(\.rawValue)),
             "class": ["1xx", "2xx", "3xx", "4xx", "5xx"],
-            "of": ["segments", "runs", "input", "subscriptions", "channels", "storage", "repetition"],
+            "of": ["segments", "runs", "input", "subscriptions", "channels", "storage", "repetition", "state"],
             "backend": [server.loop.backendName], "version": [Server.version],
         ]
         for (name, family) in families {

@@ -25,7 +25,7 @@ struct OpeningTextsTests {
                 var bytes = Array("x".utf8)
                 texts.appendHello(
                     format, head: Cursor(epoch: epoch, seq: seq), heartbeatSeconds: 15,
-                    discriminator: Array(name.utf8), to: &bytes)
+                    discriminator: Array(name.utf8), schema: nil, to: &bytes)
                 #expect(bytes == Array("x".utf8) + hello(format, seq, name))
             }
         }

@@ -99,4 +99,33 @@ struct RuleBookTests {
         #expect(throws: StartError.self) { try kinds(["a//b"]) }
         #expect(throws: StartError.self) { try book([("a", { $0.stamp = ["sequence"] })]) }
     }
+
+    @Test(
+        "state rules that the file's reader would refuse are refused of an embedding program too",
+        arguments: ["two rules", "pointer", "table", "reserved", "empty", "terminal", "many"])
+    func stateFaults(fault: String) throws {
+        func state(_ change: (inout Configuration.StateRules) -> Void) throws -> RuleBook {
+            var rules = Configuration.StateRules()
+            change(&rules)
+            return try book([("a", { $0.state = rules })])
+        }
+        let key = Configuration.StateKey(pointer: "/id")
+        _ = try state {
+            $0.upsert = ["a": key, "b": key]; $0.remove = ["c": key]; $0.replace = ["d"]; $0.snapshot = ["e"]
+        }
+        #expect(throws: StartError.self) {
+            switch fault {
+            case "two rules":
+                try state {
+                    $0.upsert = ["a": key]; $0.remove = ["a": key]
+                }
+            case "pointer": try state { $0.upsert = ["a": Configuration.StateKey(pointer: "")] }
+            case "table": try state { $0.upsert = ["a": Configuration.StateKey(pointer: "/a", table: "")] }
+            case "reserved": try state { $0.replace = ["$hello"] }
+            case "empty": try state { $0.snapshot = [""] }
+            case "terminal": try book([("a", { $0.terminal = ["$bye"] })])
+            default: try book([("a", { $0.terminal = (0...1024).map(String.init) })])
+            }
+        }
+    }
 }

@@ -110,8 +110,10 @@ struct EngineAudit {
             faults.append("slot \(slot): paused for ever in \(connection.phase), \(flags)")
         }
         if flags.contains(.skipping), connection.isLive {
-            if connection.ring.isEmpty { faults.append("slot \(slot): skips with nothing to wait for") }
-            if engine.hub.subscriptions[connection.group].onLag != .gap {
+            if connection.ring.isEmpty, !flags.contains(.awaitsImage) {
+                faults.append("slot \(slot): skips with nothing to wait for")
+            }
+            if engine.hub.subscriptions[connection.group].onLag == .close {
                 faults.append("slot \(slot): skips uninvited")
             }
         }
@@ -193,6 +195,9 @@ struct EngineAudit {
             references[engine.hub.window[place].segment, default: 0] += 1
         }
         for page in engine.hub.pages.pages { references[page.segment, default: 0] += 1 }
+        for image in engine.hub.images.images {
+            for segment in image.segments { references[segment, default: 0] += 1 }
+        }
         var bytes = 0
         for (index, count) in references.sorted(by: { $0.key < $1.key }) {
             let segment = delivery.log.segments[index]

@@ -9,6 +9,8 @@ struct MadeEvent {
     var compact: [UInt8]
     /// The value of the discriminator, unescaped; nil where there is none.
     var kind: String?
+    /// The value of its `key`, with its type in front; nil where it has none.
+    var key: String?
 }
 
 /// Makes events, no two of them alike.
@@ -20,11 +22,17 @@ struct EventMaker {
     var random: SeededRandom
     /// The largest event that this world can afford.
     let bytesMax: Int
+    /// How many keys its events name, if they name any.
+    private let keys: Int
+    private var keyRandom: SeededRandom
     private var made = 0
 
-    init(random: SeededRandom, bytesMax: Int) {
+    init(random: SeededRandom, bytesMax: Int, keys: Int = 0) {
         self.random = random
         self.bytesMax = bytesMax
+        self.keys = keys
+        var copy = random
+        keyRandom = copy.fork()
     }
 
     mutating func event(discriminator: String, channelBytes: Int) -> MadeEvent {
@@ -39,6 +47,8 @@ struct EventMaker {
             members.insert("\"\(discriminator)\":\"\(spelling)\"", at: random.below(2))
         }
         for _ in 0..<random.below(3) { members.append("\"m\(members.count)\":\(scalar())") }
+        let key = key()
+        if let key { members.append("\"key\":\(key.text)") }
         if let length = length() {
             // The members, the filler's own 11 bytes, and a stamp with a number of three digits: with them the whole
             // comes out at the edge or a byte or two beside it.
@@ -51,7 +61,7 @@ struct EventMaker {
         for (place, member) in members.enumerated() { text += (place > 0 ? "," : "") + space() + member + space() }
         text += "}" + space()
         let bytes = Array(text.utf8)
-        return MadeEvent(text: bytes, compact: Self.compacted(bytes), kind: kind)
+        return MadeEvent(text: bytes, compact: Self.compacted(bytes), kind: kind, key: key?.value)
     }
 
     /// Copies everything but white space outside strings.
@@ -79,6 +89,19 @@ struct EventMaker {
             }
         }
         return result
+    }
+
+    /// A key as it is written, and what it is: `3`, `"3"` and `"\u0033"` are two keys.
+    private mutating func key() -> (text: String, value: String)? {
+        guard keys > 0 else { return nil }
+        let number = keyRandom.below(keys)
+        switch keyRandom.below(4) {
+        case 0: return ("\(number)", "number \(number)")
+        case 1:
+            let escaped = String(number).utf8.map { "\\u00" + hex($0) }.joined()
+            return ("\"\(escaped)\"", "string \(number)")
+        default: return ("\"\(number)\"", "string \(number)")
+        }
     }
 
     private mutating func length() -> Int? {

@@ -136,6 +136,10 @@ struct HistoryAudit {
             if !connection.isLive || connection.group == Connection.none {
                 faults.append("slot \(slot): replays in \(connection.phase) (\(flags))")
             }
+            if flags.contains(.inImage) {
+                faults += imageFaults(slot, connection)
+                continue
+            }
             if connection.replaySeq >= hub.head { faults.append("slot \(slot): replays at the head, \(hub.head)") }
             if connection.ring.isEmpty, !flags.contains(.awaitsReplay) {
                 faults.append("slot \(slot): nobody will send it more (\(flags))")
@@ -143,7 +147,39 @@ struct HistoryAudit {
             faults += ringFaults(slot, connection)
         }
         if replaying != hub.replayingCount { faults.append("\(hub.replayingCount) replay, \(replaying) are there") }
+        faults += imageCountFaults()
         if waiting != engine.replays.count { faults.append("\(waiting) wait for pages, the list is \(engine.replays)") }
+        return faults
+    }
+
+    /// Who is sent a state is counted among its readers, and waits for it, or for its turn, or has bytes.
+    private func imageFaults(_ slot: UInt32, _ connection: Connection) -> [String] {
+        let place = ImagePlace(packed: connection.replaySeq)
+        guard let index = hub.images.index(of: place.serial) else {
+            return ["slot \(slot): is in an image that is gone"]
+        }
+        let image = hub.images[index]
+        let flags = connection.flags
+        if flags.contains(.awaitsImage) {
+            return image.stage != .complete && image.waiting.contains(slot) ? [] : ["slot \(slot): waits for ever"]
+        }
+        if image.stage != .complete { return ["slot \(slot): is sent an image that is not whole"] }
+        if connection.ring.isEmpty, !flags.contains(.awaitsReplay) { return ["slot \(slot): nobody will send it more"] }
+        return Int(place.segment) < image.segments.count || place.segment == 0 ? [] : ["slot \(slot): is done"]
+    }
+
+    /// Each image has the readers that it counts.
+    private func imageCountFaults() -> [String] {
+        var readers: [UInt32: Int] = [:]
+        for slot in 0..<UInt32(delivery.connections.slotsUsed) where delivery.connections[slot].phase != .free {
+            let connection = delivery.connections[slot]
+            guard connection.flags.contains(.inImage) else { continue }
+            readers[ImagePlace(packed: connection.replaySeq).serial, default: 0] += 1
+        }
+        var faults: [String] = []
+        for image in hub.images.images where image.readers != readers[image.serial] ?? 0 {
+            faults.append("image \(image.serial) has \(readers[image.serial] ?? 0) readers and counts \(image.readers)")
+        }
         return faults
     }
 

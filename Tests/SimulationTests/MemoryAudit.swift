@@ -16,7 +16,7 @@ struct MemoryAudit {
         let counted = engine.memoryHeld
         let held = MemoryHeld(
             segments: segments(), runs: runs(), input: input(), subscriptions: subscriptions(), channels: channels(),
-            repetition: repetition())
+            state: state(), repetition: repetition())
         return counted == held ? [] : ["memory is counted as \(counted) and is \(held)"]
     }
 
@@ -35,6 +35,7 @@ struct MemoryAudit {
         }
         for chain in 0..<4 where delivery.log.tails[chain] != .max { found.insert(delivery.log.tails[chain]) }
         for page in engine.hub.pages.pages { found.insert(page.segment) }
+        for image in engine.hub.images.images { found.formUnion(image.segments) }
         // The history has a limit of its own.
         for place in 0..<engine.hub.window.blockCount { found.remove(engine.hub.window[place].segment) }
         var bytes = 0
@@ -90,6 +91,14 @@ struct MemoryAudit {
             return capacity * recordBytes + slots * MemoryLayout<UInt32>.size
         }
         return bytes(engine.keys.capacity, 56) + bytes(engine.producers.capacity, 64)
+    }
+
+    /// Every table with its rows: a row with its line, what the allocator adds, and three words of the index; places
+    /// that rows have left, which are reused.
+    private func state() -> Int {
+        var bytes = 0
+        for number in 0..<Int32(engine.hub.states.tableCount) { bytes += engine.hub.states[number].countedBytes() }
+        return bytes
     }
 
     private func channels() -> Int {

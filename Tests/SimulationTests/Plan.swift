@@ -34,6 +34,8 @@ struct Plan {
     var hasKeeper: Bool
     /// Whether publishers demand things: that nothing is published twice, or only as their own next or the channel's.
     var hasDemands = false
+    /// Keys that events name, where channels keep state; 0 is a world in which none does.
+    var stateKeys = 0
     /// Whether the publishers write as much as they can, for as long as there are faults.
     var isFlooded: Bool
     var endsBySignal: Bool
@@ -102,6 +104,7 @@ struct Plan {
         drawHistory(seed: seed)
         var demands = SeededRandom(seed: seed &* 0x94d0_49bb_1331_11eb ^ 0x4445_4d41)
         hasDemands = demands.chance(0.4)
+        drawState(seed: seed)
     }
 
     /// How much is held for those who come back, and how much of it they get in a turn: little, so that it goes while
@@ -120,6 +123,13 @@ struct Plan {
         guard random.chance(0.6) else { return }
         shares.replayBytes = random.magnitude(16...16_383)
         shares.replayLooked = random.magnitude(1...255)
+    }
+
+    /// Whether channels keep state, from numbers of its own. Not where memory is short: nothing is to be refused.
+    private mutating func drawState(seed: UInt64) {
+        var random = SeededRandom(seed: seed &* 0xbf58_476d_1ce4_e5b9 ^ 0x5354_4154)
+        guard memoryMax == nil, random.chance(0.4) else { return }
+        stateKeys = random.magnitude(1...31)
     }
 
     /// Limits for one address and one user, from numbers of their own, so that other draws are what they were.
@@ -188,6 +198,7 @@ struct Plan {
             if name == Channels.kindChannel { rules.discriminator = "kind" }
             if name == Channels.timeChannel { rules.stamp = ["seq", "channel", "time"] }
             if name == Channels.bareChannel { rules.stamp = [] }
+            if stateKeys > 0 { rules.state = StateModel.rules(name) }
             return (name, rules)
         }
         return configuration

@@ -65,6 +65,9 @@ struct Sightings {
     /// `$gap`s by why they were said; those that came in the middle of a stream, because the window moved on.
     var gapsWhy: [String: Int] = [:]
     var gapsUnderWay = 0
+    // Channels that keep state: how often all of it was compared with the model, and rows that were then.
+    var statesCompared = 0
+    var stateRows = 0
 
     /// Notes the last of the entries of a stream, if it is a `$gap`.
     mutating func note(_ entries: ArraySlice<StreamRecord.Entry>) {
@@ -137,7 +140,8 @@ struct Sightings {
             ("duplicate", duplicates), ("conflict", conflicts),
             ("comeback", UInt64(comebacks)), ("replaying", UInt64(replaying)), ("catching-up", UInt64(catchingUp)),
             ("replayed-byte", replayedBytes), ("replay-page", replayPages), ("pruned-event", pruned),
-            ("gap-under-way", UInt64(gapsUnderWay)),
+            ("gap-under-way", UInt64(gapsUnderWay)), ("state-compared", UInt64(statesCompared)),
+            ("state-row", UInt64(stateRows)),
             ("wait-interrupted", UInt64(waitsInterrupted)), ("watch-refused", UInt64(watchesRefused)),
         ]
         for (place, transport) in Reader.Transport.allCases.enumerated() {

@@ -239,8 +239,8 @@ final class StoredLedger {
         }
     }
 
-    /// Whether nothing is lost of the life that ended last.
-    var isWhole: Bool { events.last.map { $0.lostWith == nil } ?? true }
+    /// Whether nothing was lost with this life, the one that ended last.
+    func isWhole(_ life: Int) -> Bool { events.last?.lostWith != life }
 
     /// The last number of a life, and of those before it, that is still there.
     func lastKept(in life: Int) -> UInt64 {

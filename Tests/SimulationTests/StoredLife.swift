@@ -71,7 +71,7 @@ final class StoredLife {
                 keys: try store.storedKeys(
                     IdempotencyKeys.countMax,
                     since: kernel.wallClockMilliseconds() - IdempotencyKeys.windowMilliseconds),
-                producers: try store.storedProducers()))
+                producers: try store.storedProducers(), state: try store.storedState()))
         engine.shares = plan.shares
         try listen()
     }

@@ -25,6 +25,9 @@ struct StoredPlan {
     var retention: [String: Configuration.Retention] = [:]
     /// Channels whose events nobody may see before they are on the disk.
     var syncedChannels: Set<String> = []
+    /// Channels that keep state, and by which rules; and how many keys there are.
+    var stateRules: [String: StoredRules] = [:]
+    var keys = 0
     /// How often, at a step of the world, the process or the power ends, or it is asked to.
     var endRate: Double
     /// How often, at a step, something is wrong with the disk; and whether that may be something lasting.
@@ -60,6 +63,11 @@ struct StoredPlan {
         drawHistory(&random)
         drawChannels(&random)
         drawFaults(&random, seed)
+        // By a chance of its own: the other worlds stay what they were.
+        var own = SeededRandom(seed: seed ^ 0x5354_4154_4500)
+        guard own.chance(0.7) else { return }
+        keys = own.magnitude(1...31)
+        for name in Channels.names where own.chance(0.6) { stateRules[name] = own.pick(StoredRules.allCases) }
     }
 
     private mutating func drawHistory(_ random: inout SeededRandom) {
@@ -111,6 +119,9 @@ struct StoredPlan {
         lagLimits.bytes = random.magnitude(512...16_383)
     }
 
+    /// Rules beside those of `Channels`.
+    var rules: [(pattern: String, rules: Configuration.ChannelRules)] = []
+
     /// The server's configuration.
     var configuration: Configuration {
         var configuration = Configuration()
@@ -127,8 +138,10 @@ struct StoredPlan {
             if name == Channels.bareChannel { rules.stamp = [] }
             rules.retention = retention[name]
             if syncedChannels.contains(name) { rules.visible = .synced }
+            rules.state = stateRules[name]?.configuration
             return (name, rules)
         }
+        configuration.channelRules += rules
         return configuration
     }
 }

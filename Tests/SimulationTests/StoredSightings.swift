@@ -12,6 +12,7 @@ struct StoredSightings {
     var turns = 0
     var events = 0
     var heldEvents = 0
+    var rows = 0
     var told = 0
     var answers = 0
     var duplicates = 0
@@ -40,8 +41,8 @@ struct StoredSightings {
     /// Everything by name, in one order.
     var all: [(name: String, count: Int)] {
         var all = [
-            ("event", events), ("held", heldEvents), ("answer", answers), ("duplicate", duplicates),
-            ("producer-back", producersBack),
+            ("event", events), ("held", heldEvents), ("state-row", rows), ("answer", answers),
+            ("duplicate", duplicates), ("producer-back", producersBack),
             ("opening-cut", openingsCut), ("history", pages), ("history-deep", pagesDeep), ("comeback", comebacks),
             ("numbered", numbered), ("lost", lost),
         ]

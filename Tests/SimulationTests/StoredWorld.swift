@@ -45,7 +45,7 @@ final class StoredWorld {
         self.seed = seed
         random = SeededRandom(seed: seed &* 0x9e37_79b9_7f4a_7c15 ^ 0x5354_4f52)
         plan = StoredPlan(&random, seed: seed)
-        maker = EventMaker(random: random.fork(), bytesMax: plan.eventBytesMax)
+        maker = EventMaker(random: random.fork(), bytesMax: plan.eventBytesMax, keys: plan.keys)
         kernel = SimulatedKernel(seed: seed, limits: plan.kernelLimits)
         disk = try StoredDisk()
         kernel.onViolation = { [unowned self] in fail($0) }
@@ -80,6 +80,7 @@ final class StoredWorld {
             try store.checkIntegrity()
             try ledger.restarted(everything(in: store), after: number - 1, end: end)
             try checkNumbering(opening, after: end)
+            try ledger.checkRows(StoredRow.rows(of: store.storedState()), by: plan.stateRules, upTo: .max)
         }
         sightings.beginnings[opening.beginning.rawValue, default: 0] += 1
         epochs.append("\(opening.epochs.present)")
@@ -88,6 +89,7 @@ final class StoredWorld {
         let healthy = kernel.faults
         kernel.faults = .none
         life = try StoredLife(number: number, plan, kernel, store, disk: disk, random: random.fork())
+        try checkState()
         kernel.faults = healthy
     }
 
@@ -122,6 +124,12 @@ final class StoredWorld {
         }
     }
 
+    /// That the server's state is what the events make it that readers may have seen.
+    private func checkState() throws {
+        sightings.rows += try ledger.checkRows(
+            StoredRow.rows(of: life.engine.hub), by: plan.stateRules, upTo: life.engine.hub.head)
+    }
+
     /// That the numbering goes on after a clean end and only then, and that no number can be used twice.
     private func checkNumbering(_ opening: StoreOpening, after end: StoredEnd) throws {
         let before = epochs[epochs.count - 1]
@@ -135,8 +143,10 @@ final class StoredWorld {
         }
         // Closing may fail in its very last step, when all is said.
         if hasTriedToClose, opening.beginning == .goesOn {
-            guard present == before, opening.head == numbered, ledger.isWhole else {
-                throw Malformed("\(opening.beginning) after \(end): \(before), \(present), \(opening.head)")
+            let isWhole = ledger.isWhole(epochs.count - 1)
+            guard present == before, opening.head == numbered, isWhole else {
+                throw Malformed(
+                    "goes on after \(end): \(before), \(present), \(opening.head) for \(numbered), whole: \(isWhole)")
             }
             return
         }
@@ -286,6 +296,7 @@ final class StoredWorld {
         noteDatabase()
         disturb()
         if step % 3 == 0 { for fault in EngineAudit(life.engine).faults(&audit) { fail(fault) } }
+        if step % 16 == 0 { try checkState() }
         if life.hasDatabaseEnded { return try endBroken() }
         guard random.chance(plan.endRate) else { return }
         switch random.below(5) {
@@ -431,6 +442,7 @@ final class StoredWorld {
             if life.hasDatabaseEnded { try endBroken() }
             calm = kernel.isQuiet && !clients.contains(where: \.isWaiting) ? calm + 1 : 0
         }
+        try checkState()
         for reader in readers { reader.attempt { try reader.checkComplete() } }
         for publisher in publishers { publisher.attempt { try publisher.checkComplete() } }
         for historian in historians { historian.attempt { try historian.checkComplete() } }

@@ -118,7 +118,8 @@ struct StreamReader {
         let told = try object(data, id: value("id")?.text, retry: retry)
         switch told {
         case .event, .unstamped:
-            guard names == ["id", "data"] else { throw Malformed("an event with fields \(names)") }
+            // Rows of a state that is no event's have no id: `id` is nil then.
+            guard names == ["id", "data"] || names == ["data"] else { throw Malformed("an event with fields \(names)") }
         case .record(let json, _, _):
             guard let event = value("event")?.text, json.names.first.flatMap({ json[$0]?.text }) == event else {
                 throw Malformed("a record with fields \(names): \(data.excerpt)")

@@ -7,6 +7,7 @@ final class Truth {
         var channel: Int
         var kind: String?
         var payload: [UInt8]
+        var key: String?
         /// Its number; 0 as long as nobody has said one.
         var seq: UInt64 = 0
         /// Whether its sender was told that it is refused.
@@ -29,7 +30,7 @@ final class Truth {
     /// Notes an event that is about to be sent; returns its index.
     func offer(_ event: MadeEvent, channel: Int) -> Int {
         byPayload[event.compact] = offered.count
-        offered.append(Offered(channel: channel, kind: event.kind, payload: event.compact))
+        offered.append(Offered(channel: channel, kind: event.kind, payload: event.compact, key: event.key))
         return offered.count - 1
     }
 

@@ -42,6 +42,8 @@ final class World {
         [auditor!] + readers + publishers + vandals + probers + (keeper.map { [$0] } ?? [])
     }
     private var turnAudit = TurnAudit()
+    /// What channels' state must be.
+    private var stateModel = StateModel()
     /// What the server held at which moment.
     private(set) var held = HeldHistory()
     private var listenerCount = 0
@@ -58,7 +60,7 @@ final class World {
         var plan = Plan(&random, seed: seed)
         change(&plan)
         self.plan = plan
-        maker = EventMaker(random: random.fork(), bytesMax: plan.eventBytesMax)
+        maker = EventMaker(random: random.fork(), bytesMax: plan.eventBytesMax, keys: plan.stateKeys)
         kernel = SimulatedKernel(seed: seed, limits: plan.kernelLimits)
         var configuration = LoopConfiguration()
         configuration.backend = plan.usesEpoll ? .simulatedEpoll(kernel) : .simulated(kernel)
@@ -174,6 +176,7 @@ final class World {
         for fault in memoryWatch.faults(engine, plan: plan, now: kernel.now) { fail(fault) }
         for fault in held.note(head: head, oldest: engine.hub.oldestHeld) { fail(fault) }
         for fault in HistoryAudit(engine).faults(&sightings) { fail(fault) }
+        if plan.stateKeys > 0 { for fault in stateModel.faults(engine, truth, &sightings) { fail(fault) } }
         guard engine.ending == nil, faults.isEmpty else { return }
         for fault in turnAudit.faults(engine, turnSlack) { fail(fault) }
     }

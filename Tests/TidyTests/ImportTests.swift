@@ -26,6 +26,11 @@ struct ImportTests {
         #expect(strays("Wire", allowed: ["CDigest", "CVector", "Planted", "Synchronization", "Glibc"]) == [])
     }
 
+    @Test("schemas are a function of bytes")
+    func typeDefinition() {
+        #expect(strays("TypeDefinition", allowed: ["Wire"]) == [])
+    }
+
     @Test("Reactor knows the kernel and nothing of events")
     func reactor() {
         #expect(strays("Reactor", allowed: ["CIOUring", "CLinux", "Glibc", "Planted", "Synchronization"]) == [])

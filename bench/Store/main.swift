@@ -80,6 +80,7 @@ private func measure(_ shape: Shape) throws {
         try store.close(used: store.head, isWhole: true)
     }
     say("anonymous memory \(rounded(anonymousMiB(), 1)) MiB")
+    try measureState(shape)
     for (publishers, batch) in [(8, 64), (1, 64), (1, 1), (8, 1)] {
         let figures = try append(try open(shape), publishers: publishers, batch: batch, bytes: shape.bytes, seconds: 5)
         let written = Int(figures.framesPerTransaction.rounded()) * 4120

@@ -109,6 +109,14 @@ struct Connection: BitwiseCopyable {
         static let failsOnGap = Flags(rawValue: 1 << 23)
         /// It waits for the database to read what it is sent next: true exactly while it is in a list of those.
         static let awaitsStore = Flags(rawValue: 1 << 29)
+        /// It is sent a state, or waits for that: its place in it stands in `replaySeq`. It is replaying, too.
+        static let inImage = Flags(rawValue: 1 << 24)
+        /// It waits for an image of a state to be begun, where it skips, or to be complete.
+        static let awaitsImage = Flags(rawValue: 1 << 25)
+        /// It is sent a state because it fell behind.
+        static let wasLagging = Flags(rawValue: 1 << 26)
+        /// It was being sent a state when it fell behind: it is sent one again.
+        static let needsState = Flags(rawValue: 1 << 30)
         /// An HTTP connection that has had an answer and may go on: it is idle from the moment that was taken.
         static let answered = Flags(rawValue: 1 << 28)
         /// The kernel had no memory for its send, which is tried again after a rest.

@@ -11,12 +11,13 @@ extension Engine {
         return milliseconds < Limits.kernelPatienceMilliseconds ? milliseconds : 0
     }
 
-    /// Fits the kernel's patience to what the subscriber asked for: with `on_lag=gap` it may stay stopped for as long
-    /// as its host answers, and gets its one `$gap` when it goes on. One system call where that changes.
+    /// Fits the kernel's patience to what the subscriber asked for: unless it is closed when it falls behind it may
+    /// stay stopped for as long as its host answers, and gets its one `$gap` when it goes on. One system call where
+    /// that changes.
     func updateKernelPatience(_ slot: UInt32) {
         let group = delivery.connections[slot].group
         guard group != Connection.none else { return }
-        setKernelPatience(slot, isEndless: hub.subscriptions[group].onLag == .gap)
+        setKernelPatience(slot, isEndless: hub.subscriptions[group].onLag != .close)
     }
 
     /// Says whether the kernel waits for a subscriber until its host does not answer any more, or as long as its

@@ -113,17 +113,29 @@ extension Engine {
     /// or skips until it takes bytes again.
     func cut(_ slot: UInt32, _ reason: LagReason) {
         let connection = delivery.connections.records + Int(slot)
-        let hasPage = connection.pointee.queuedSeq == connection.pointee.replaySeq
-        let dropped = delivery.dropBacklog(slot)
+        let wasInImage = connection.pointee.flags.contains(.inImage)
+        let hasPage = !wasInImage && connection.pointee.queuedSeq == connection.pointee.replaySeq
+        // What waits for who has no row yet is of an earlier subscription.
+        let isUnbegun = wasInImage && ImagePlace(packed: connection.pointee.replaySeq).segment == 0
+        let had = connection.pointee.queuedSeq
+        var dropped = delivery.dropBacklog(slot)
+        // Nothing of the history is left that is still to be sent.
+        if connection.pointee.ring.isEmpty { connection.pointee.flags.remove(.catchingUp) }
+        if isUnbegun {
+            dropped.lastKept = had
+            connection.pointee.queuedSeq = had
+        }
         metrics.laggards.add(reason, connection.pointee.transport)
         let wasReplaying = connection.pointee.flags.contains(.replaying)
         if wasReplaying, hasPage { connection.pointee.replaySeq = dropped.lastKept }
-        if hub.subscriptions[connection.pointee.group].onLag == .gap {
+        if hub.subscriptions[connection.pointee.group].onLag != .close {
             if wasReplaying {
                 // It goes on at the head like everybody who skips, and what it has not been sent was not counted.
-                let place = connection.pointee.replaySeq
+                if wasInImage { leaveState(slot) }
+                let place = wasInImage ? dropped.lastKept : connection.pointee.replaySeq
                 hub.join(slot)
                 connection.pointee.queuedSeq = place
+                connection.pointee.sentSeq = min(connection.pointee.sentSeq, place)
             }
             connection.pointee.flags.insert(.skipping)
             connection.pointee.missed = wasReplaying ? .max : dropped.events
@@ -135,9 +147,16 @@ extension Engine {
         }
     }
 
-    /// A reader that skipped takes bytes again: one `$gap` covers everything it missed, and it goes on at the head.
-    func endSkipping(_ slot: UInt32) {
+    /// A reader that skipped takes bytes again: one `$gap` covers everything it missed, and it goes on at the head; or,
+    /// if it asked for that, it is brought up to date.
+    /// - Parameter plainly: whether it goes on at the head whatever it asked for.
+    func endSkipping(_ slot: UInt32, plainly: Bool = false) {
         let connection = delivery.connections.records + Int(slot)
+        if !plainly, connection.pointee.missed > 0, let kind = catchUp(of: slot) {
+            // It may have been told something meanwhile.
+            if !connection.pointee.flags.contains(.awaitsImage) { awaitStateSkipping(slot, kind) }
+            return
+        }
         connection.pointee.flags.remove(.skipping)
         guard connection.pointee.missed > 0 else { return }
         let first = connection.pointee.queuedSeq + (isPlanted("gapFromOneTooLow") ? 0 : 1)
@@ -157,6 +176,36 @@ extension Engine {
             to: &scratch, format: connection.pointee.transport.format, discriminator: discriminator.span,
             eventID: hub.headCursor)
         sayScratch(slot)
+    }
+
+    /// What a reader that skips is brought up to date by; nil if it goes on at the head, as everybody does where no
+    /// channel keeps state.
+    private func catchUp(of slot: UInt32) -> StateImage.Kind? {
+        let group = delivery.connections[slot].group
+        let onLag = hub.subscriptions[group].onLag
+        if delivery.connections[slot].flags.contains(.needsState) { return .rows }
+        guard onLag == .conflate || onLag == .resnapshot,
+            hub.mayKeepState(hub.subscriptions[group].patterns)
+        else { return nil }
+        return onLag == .conflate ? .changes : .rows
+    }
+
+    /// What a reader needs next is not held any more: if it would be brought up to date as a laggard, it is now, and
+    /// keeps what it knows of the state.
+    func isCaughtUpInstead(_ slot: UInt32) -> Bool {
+        let connection = delivery.connections.records + Int(slot)
+        let place = connection.pointee.replaySeq
+        let group = connection.pointee.group
+        guard catchUp(of: slot) != nil,
+            hub.newestGone(after: place, for: hub.subscriptions[group].patterns, in: group) != nil
+        else { return false }
+        hub.join(slot)
+        connection.pointee.queuedSeq = place
+        connection.pointee.sentSeq = min(connection.pointee.sentSeq, place)
+        connection.pointee.flags.insert(.skipping)
+        connection.pointee.missed = .max
+        if connection.pointee.ring.isEmpty { endSkipping(slot) }
+        return true
     }
 
     /// Looks for laggards now and then, as long as anything waits.

@@ -23,7 +23,8 @@ extension Engine {
         let discriminator = hub.discriminator(of: slot)
         // Who never got a place in the hub was sent nothing: an id would make a browser forget where it was.
         let wasAttached = connection.pointee.group != Connection.none
-        let wasReplaying = connection.pointee.flags.contains(.replaying)
+        let wasInImage = connection.pointee.flags.contains(.inImage)
+        let wasReplaying = connection.pointee.flags.contains(.replaying) && !wasInImage
         if !isPlanted("eventAfterLagClose") || reason != .slow { hub.detach(slot) }
         guard let code = reason.code else {
             close(slot, .reset, reason)
@@ -32,7 +33,9 @@ extension Engine {
         let format = connection.pointee.transport.format
         let queued = wasReplaying ? connection.pointee.replaySeq : connection.pointee.queuedSeq
         let newest = isPlanted("byeNamesHead") ? hub.head : queued
-        let last = last ?? (wasAttached ? Cursor(epoch: hub.epoch, seq: newest) : nil)
+        // Nor was who has no row of the state yet.
+        let hasPlace = wasAttached && !(wasInImage && newest == 0)
+        let last = last ?? (hasPlace ? Cursor(epoch: hub.epoch, seq: newest) : nil)
         let retry = reason.invitesBack ? retryMilliseconds ?? defaultRetry(reason) : nil
         scratch.removeAll(keepingCapacity: true)
         if !connection.pointee.flags.contains(.controlOff) {

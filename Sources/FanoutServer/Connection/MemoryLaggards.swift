@@ -50,6 +50,7 @@ extension Engine {
         // Whoever replays goes on from pages that are made again.
         hub.pages.removeAll(&delivery.log.segments)
         hub.stretches.removeAll()
+        hub.images.trim(keepsSome: false, &delivery.log.segments)
         var leaving = leavingReferences()
         var leavingBytes = leaving.bytes
         for pinned in pinned(by: isLaggard) {

@@ -32,12 +32,23 @@ struct PeerLimits {
     private(set) var counts = PeerCounts()
     /// Turned away, by why.
     private(set) var refusals: InlineArray<2, UInt64> = InlineArray(repeating: 0)
-    private let perAddress: Int?
-    private let perUser: Int?
+    private var perAddress: Int?
+    private var perUser: Int?
 
     init(_ configuration: Configuration) throws(StartError) {
+        try setLimits(configuration)
+    }
+
+    /// Takes other limits. What is counted stays; where nothing was, it begins with the next connection.
+    mutating func setLimits(_ configuration: Configuration) throws(StartError) {
+        try Self.check(configuration)
         perAddress = configuration.connectionsPerAddressMax
         perUser = configuration.connectionsPerUserMax
+    }
+
+    private static func check(_ configuration: Configuration) throws(StartError) {
+        let perAddress = configuration.connectionsPerAddressMax
+        let perUser = configuration.connectionsPerUserMax
         guard (perAddress ?? 1) > 0, (perUser ?? 1) > 0 else {
             throw StartError("an address or a user may have one connection at least", exitCode: .configuration)
         }

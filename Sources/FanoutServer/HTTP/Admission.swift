@@ -25,8 +25,9 @@ struct Admission {
         case refused(HTTPFault)
     }
 
-    /// Decides about one request. `path` is the decoded one, which decides what is asked for; `port` is the listener's.
-    func decide(_ request: borrowing Request, path: Span<UInt8>, port: UInt16) -> Verdict {
+    /// Decides about one request. `path` is the decoded one, which decides what is asked for, and `isRoute` says
+    /// whether it is that of a configured stream; `port` is the listener's.
+    func decide(_ request: borrowing Request, path: Span<UInt8>, isRoute: Bool = false, port: UInt16) -> Verdict {
         let head = request.head
         guard let hostRange = head.host else { return .refused(Self.misdirected) }
         let host = request.headBytes.extracting(hostRange.range)
@@ -42,7 +43,8 @@ struct Admission {
                         message: "pages of this origin may not use the server: list it with --allow-origin"))
             }
         }
-        if listed == nil, let site = head.secFetchSite, !isFromHere(request, path, site) {
+        if listed == nil, let site = head.secFetchSite, !isFromHere(request, isRoute || path.starts(with: "/v1/"), site)
+        {
             return .refused(
                 HTTPFault(
                     status: 403, code: "cross_site",
@@ -71,14 +73,14 @@ struct Admission {
         return SocketAddress(parsing: String(decoding: name, as: UTF8.self) + ":1") != nil
     }
 
-    /// What changes something must come from a page of ours or from no page; what only reads under `/v1/` must not
-    /// come from another site. The page itself may be linked to from anywhere.
-    private func isFromHere(_ request: borrowing Request, _ path: Span<UInt8>, _ site: ByteRange) -> Bool {
+    /// What changes something must come from a page of ours or from no page; what only reads under `/v1/` or from a
+    /// route must not come from another site. The page itself may be linked to from anywhere.
+    private func isFromHere(_ request: borrowing Request, _ isStream: Bool, _ site: ByteRange) -> Bool {
         let bytes = request.headBytes
         if TokenList.contains(bytes, site, "same-origin") || TokenList.contains(bytes, site, "none") { return true }
         switch request.head.method {
         case .get, .head:
-            return !path.starts(with: "/v1/") || !TokenList.contains(bytes, site, "cross-site")
+            return !isStream || !TokenList.contains(bytes, site, "cross-site")
         default: return false
         }
     }

@@ -48,66 +48,40 @@ extension Engine {
     /// Listening sockets. Each takes a descriptor that a reader could have, and who declares channels may be anybody.
     static let listenersMax = 1024
     /// What making or removing a socket file counts as in a turn's work: it takes a millisecond or so.
-    private static let socketWork: UInt64 = 16_384
+    static let socketWork: UInt64 = 16_384
 
-    /// Declares a channel: it exists, and its ingest socket appears. True if it was not declared before; a channel that
+    /// Declares a channel: it exists, and its ingest sockets appear. True if it was not declared before; a channel that
     /// had ended begins anew.
     func declare(_ name: ChannelName) throws(PublishFault) -> Bool {
-        // A channel that is refused its socket is not made, nor begun anew.
-        if sockets != nil, !hasSocket(hub.channels.index(of: name)),
-            listeners.count(where: { $0.kind != .closed }) >= Self.listenersMax
-        {
-            throw .tooManySockets
-        }
+        // A channel that is refused its sockets is not made, nor begun anew.
+        let missing = missingSockets(of: name)
+        guard listenersOpen + missing.count <= Self.listenersMax else { throw .tooManySockets }
         guard let index = hub.channel(name) else { throw .tooManyChannels }
         let hadEnded = hub.reopen(index)
-        guard sockets != nil, !hasSocket(index) else { return hadEnded }
-        let kind = Listener.Kind.ingest(channel: index, fixed: true)
-        hub.extraWork &+= Self.socketWork
+        guard !missing.isEmpty else { return hadEnded }
+        let isDeclared = hasSocket(index, at: sockets?.place(RuntimeSockets.ingestPath(name)))
         do throws(StartError) {
-            try openIngest(kind, name)
+            try openIngest(index, missing)
         } catch {
             throw PublishFault(503, "cannot_create", error.message)
         }
-        return true
+        return hadEnded || !isDeclared
     }
 
-    private func hasSocket(_ channel: UInt32?) -> Bool {
-        guard let channel else { return false }
-        return listeners.contains { $0.kind == .ingest(channel: channel, fixed: true) }
-    }
-
-    /// Opens `ingest/<channel>.socket`.
-    func openIngest(
-        _ kind: Listener.Kind, _ name: ChannelName, patience milliseconds: Int = 0
-    ) throws(StartError) {
-        try openSocket(kind, RuntimeSockets.ingestPath(name), patience: milliseconds)
-    }
-
-    /// Opens a socket in the runtime directory. `patience` is for the start: see `listenPatiently`.
-    func openSocket(
-        _ kind: Listener.Kind, _ name: String, patience milliseconds: Int = 0
-    ) throws(StartError) {
-        guard let address = try sockets?.prepare(name) else { return }
-        do throws(SystemError) {
-            try listenPatiently(kind, at: address, milliseconds: milliseconds)
-        } catch {
-            throw StartError(error.description, exitCode: .cannotCreate)
-        }
-        sockets?.noteMade(address)
-    }
-
-    /// Ends a channel: its ingest socket goes, readers of nothing else get `$bye` 1000, publishing is refused.
+    /// Ends a channel: its ingest sockets go, readers of nothing else get `$bye` 1000, publishing is refused.
     func endChannel(_ index: UInt32) throws(PublishFault) {
         guard hub.channels[index].name != .standard else {
             throw PublishFault(409, "channel_permanent", "the default channel cannot be ended")
         }
         let isOver = hub.end(index)
-        for (place, listener) in listeners.enumerated() where listener.kind == .ingest(channel: index, fixed: true) {
-            hub.extraWork &+= Self.socketWork
-            close(listener.socket.slot, .graceful, .ended)
-            sockets?.remove(listener.address)
-            listeners[place].kind = .closed
+        closeIngest(of: index)
+        if isOver { sayEnded() }
+    }
+
+    /// Nothing more is read of those who may write to this channel only, and nobody comes there any more.
+    func closeIngest(of index: UInt32) {
+        for place in listeners.indices where listeners[place].kind == .ingest(channel: index, fixed: true) {
+            closeIngest(place)
         }
         hub.extraWork &+= UInt64(delivery.connections.slotsUsed)
         for slot in 0..<UInt32(delivery.connections.slotsUsed) {
@@ -118,7 +92,6 @@ extension Engine {
                 endWhenSent(slot)
             }
         }
-        if isOver { sayEnded() }
     }
 
     /// A channel is over: whoever reads nothing else is told.
@@ -146,7 +119,8 @@ extension Engine {
         return name
     }
 
-    /// `{"channels":[{"channel":…,"events":…,"subscribers":…,"head":"<cursor>"}]}`, sorted by name.
+    /// `{"channels":[{"channel":…,"events":…,"subscribers":…,"head":"<cursor>"}]}`, sorted by name; what keeps
+    /// state has `"state":<rows>` too.
     private func channelsJSON() -> [UInt8] {
         hub.extraWork &+= UInt64(hub.channels.count)
         var order = Array(0..<UInt32(hub.channels.count))
@@ -170,6 +144,11 @@ extension Engine {
         body.append(decimal: hub.subscriberCount(of: index))
         body.append(text: ",\"head\":\"")
         Cursor(epoch: hub.epoch, seq: hub.channels[index].lastSeq).append(to: &body)
-        body.append(text: hub.channels[index].hasEnded ? "\",\"ended\":true}" : "\"}")
+        body.append(UInt8(ascii: "\""))
+        if hub.keepsState(index) {
+            body.append(text: ",\"state\":")
+            body.append(decimal: hub.stateRowCount(of: index))
+        }
+        body.append(text: hub.channels[index].hasEnded ? ",\"ended\":true}" : "}")
     }
 }

@@ -20,6 +20,9 @@ extension Engine {
         case replaying
         /// It fell behind its limits and gets no event before it has taken what waits; then a `$gap`.
         case skipping
+        /// The same, and it is sent the newest event of each key it missed, or the present state, or that will be.
+        case conflating
+        case resnapshotting
         /// It gets nothing more: its last bytes, `$bye` among them, wait for it.
         case ending
     }
@@ -61,7 +64,9 @@ extension Engine {
             }
             if connection.pointee.flags.contains(.skipping) { standing.events += UInt64(connection.pointee.missed) }
             // How many of the past are for a reader with a filter is not known before it is sent them.
-            if connection.pointee.flags.contains(.replaying), hub.subscriptions[connection.pointee.group].isEverything {
+            if connection.pointee.flags.intersection([.replaying, .inImage]) == .replaying,
+                hub.subscriptions[connection.pointee.group].isEverything
+            {
                 standing.events += hub.head - connection.pointee.replaySeq
             }
             ranking.offer(standing)
@@ -73,7 +78,13 @@ extension Engine {
     func lagState(_ slot: UInt32) -> LagState {
         let connection = delivery.connections.records + Int(slot)
         if connection.pointee.flags.contains(.endsWhenSent) { return .ending }
-        if connection.pointee.flags.contains(.skipping) { return .skipping }
+        if !connection.pointee.flags.isDisjoint(with: [.skipping, .wasLagging]) {
+            switch hub.subscriptions[connection.pointee.group].onLag {
+            case .conflate: return .conflating
+            case .resnapshot: return .resnapshotting
+            case .close, .gap: return .skipping
+            }
+        }
         if connection.pointee.flags.contains(.replaying) { return .replaying }
         return connection.pointee.ring.isEmpty ? .live : .behind
     }
@@ -128,7 +139,7 @@ extension Engine {
         body.append(decimal: UInt64(standing.milliseconds))
         body.append(text: ",\"cursor\":\"")
         let sent = connection.pointee.sentSeq
-        let isReplaying = connection.pointee.flags.contains(.replaying)
+        let isReplaying = connection.pointee.flags.intersection([.replaying, .inImage]) == .replaying
         Cursor(epoch: hub.epoch, seq: isReplaying ? min(sent, connection.pointee.replaySeq) : sent).append(to: &body)
         body.append(text: "\",\"state\":\"")
         body.append(contentsOf: lagState(standing.slot).rawValue.utf8)

@@ -1,4 +1,4 @@
-/// `POST /v1/events`: one event or a batch.
+/// `POST /v1/events`, or to a route: one event or a batch.
 
 import Planted
 import Wire
@@ -6,12 +6,14 @@ import Wire
 /// What the query of a publisher asks for, name by name.
 private struct PublishWishes {
     var channel: ChannelName?
+    /// Whether the path has named it.
+    var isRouted = false
     var level: AckLevel?
     var conditions: Preconditions?
 
     mutating func take(_ name: Span<UInt8>, _ value: Span<UInt8>) throws(PublishFault) {
         if name.equals("channel") {
-            guard channel == nil else { throw .oneChannel }
+            guard channel == nil else { throw isRouted ? .routeChannel : .oneChannel }
             guard let named = ChannelName(value) else { throw .badChannel }
             channel = named
         } else if name.equals("ack") {
@@ -28,7 +30,10 @@ private struct PublishWishes {
 
 extension Engine {
     /// Publishes a request's body and answers with the ack.
-    func publish(_ slot: UInt32, _ request: borrowing Request, _ fields: [HTTPResponse.Field]) {
+    /// - Parameter channel: the one that the path names, where it does.
+    func publish(
+        _ slot: UInt32, _ request: borrowing Request, on channel: ChannelName?, _ fields: [HTTPResponse.Field]
+    ) {
         let keepAlive = request.head.keepAlive
         do throws(PublishFault) {
             guard let contentType = request.head.contentType else { throw .mediaType }
@@ -36,13 +41,13 @@ extension Engine {
             guard isBatch || MediaType.isType(request.headBytes, contentType, "application/json"),
                 request.head.contentEncoding == nil
             else { throw .mediaType }
-            let options = try publishOptions(request)
+            let options = try publishOptions(request, on: channel)
             let rules = eventRules(of: options.destination)
             defer { hub.discardStaged() }
             if isBatch {
                 try stageLines(request.body, rules: rules)
             } else {
-                try stage(request.body, rules: rules)
+                try hub.stage(request.body, rules: rules)
             }
             turnInputBytes += request.body.count
             let receipt = try publishStaged(options)
@@ -56,8 +61,12 @@ extension Engine {
         }
     }
 
-    private func publishOptions(_ request: borrowing Request) throws(PublishFault) -> PublishOptions {
+    private func publishOptions(
+        _ request: borrowing Request, on channel: ChannelName?
+    ) throws(PublishFault) -> PublishOptions {
         var wishes = PublishWishes()
+        wishes.channel = channel
+        wishes.isRouted = channel != nil
         let bytes = request.headBytes
         if let key = request.head.idempotencyKey {
             wishes.conditions = Preconditions()
@@ -82,7 +91,7 @@ extension Engine {
     }
 
     /// Stages every line, or none: the first fault names its line.
-    private func stageLines(_ body: Span<UInt8>, rules: EventRules) throws(PublishFault) {
+    private func stageLines(_ body: Span<UInt8>, rules: CompiledRules) throws(PublishFault) {
         var start = 0
         var lineNumber = 0
         while start < body.count {
@@ -99,11 +108,11 @@ extension Engine {
             }
             if LineFramer.isBlank(line) { continue }
             guard hub.stagedCount < Staging.eventsMax else { throw .batchTooLarge }
-            do throws(EventFault) {
-                try hub.stage(line, rules: rules)
+            do throws(PublishFault) {
+                try hub.stage(line, rules: rules, line: lineNumber)
             } catch {
                 if isPlanted("refusedBatchHalfPublished"), hub.stagedCount > 0 { return }
-                throw PublishFault(error, line: lineNumber)
+                throw error
             }
         }
         guard hub.stagedCount > 0 else { throw .emptyBatch }

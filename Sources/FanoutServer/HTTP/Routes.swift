@@ -25,8 +25,9 @@ extension Engine {
     /// `path` is the request's own, decoded.
     private func admit(_ slot: UInt32, _ request: borrowing Request, _ path: Span<UInt8>) {
         var fields: [HTTPResponse.Field] = []
+        let channel = routedChannel(path)
         if delivery.connections[slot].flags.contains(.tcp) {
-            switch admission.decide(request, path: path, port: httpPort) {
+            switch admission.decide(request, path: path, isRoute: channel != nil, port: httpPort) {
             case .welcome: break
             case .welcomeFromOrigin(let origin):
                 fields = [
@@ -35,11 +36,12 @@ extension Engine {
             case .refused(let fault): return respond(slot, to: request.head, fault: fault)
             }
         }
-        route(slot, request, path, fields)
+        route(slot, request, path, channel, fields)
     }
 
     private func route(
-        _ slot: UInt32, _ request: borrowing Request, _ path: Span<UInt8>, _ fields: [HTTPResponse.Field]
+        _ slot: UInt32, _ request: borrowing Request, _ path: Span<UInt8>, _ channel: ChannelName?,
+        _ fields: [HTTPResponse.Field]
     ) {
         let head = request.head
         if head.method == .options { return answerOptions(slot, head, fields) }
@@ -55,18 +57,18 @@ extension Engine {
                 return shed(slot, request, .tooManyConnections(want), fields)
             }
         }
-        if path.equals("/v1/events") {
-            switch head.method {
-            case .get: subscribe(slot, request, fields)
-            case .post: publish(slot, request, fields)
-            default: refuseMethod(slot, head, allow: "GET, POST, OPTIONS", fields)
-            }
+        if channel != nil || path.equals("/v1/events") {
+            answerEvents(slot, request, on: channel, fields)
         } else if path.equals("/v1/channels") {
             answerChannels(slot, request, fields)
         } else if path.equals("/v1/history") {
             answerHistory(slot, request, fields)
+        } else if path.equals("/v1/snapshot") {
+            answerSnapshot(slot, request, fields)
         } else if path.equals("/v1/lag") {
             answerLag(slot, request, fields)
+        } else if path.equals("/v1/schema") {
+            answerSchema(slot, request, fields)
         } else if let file = constants.file(path) {
             answerFile(slot, head, file, fields)
         } else {
@@ -78,7 +80,7 @@ extension Engine {
         }
     }
 
-    private func isStatusPath(_ path: Span<UInt8>) -> Bool {
+    func isStatusPath(_ path: Span<UInt8>) -> Bool {
         path.equals("/healthz") || path.equals("/readyz") || path.equals("/metrics")
     }
 

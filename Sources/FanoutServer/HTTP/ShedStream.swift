@@ -11,7 +11,7 @@ extension Engine {
             MediaType.isAccepted(request.headBytes, accept, "text/event-stream"),
             let path = try? RequestPath.decode(request.headBytes.extracting(head.path.range))
         else { return false }
-        return path.span.equals("/v1/events")
+        return path.span.equals("/v1/events") || routedChannel(path.span) != nil
     }
 
     /// Whether the subscription that a request asks for is one without `$` records, at its own word or its channels'.
@@ -19,6 +19,11 @@ extension Engine {
     func wantsNoControl(_ request: borrowing Request) -> Bool {
         guard let pairs = try? QueryString.decodedPairs(request.headBytes, request.head.query) else { return false }
         var subscription = Subscription()
+        if let path = try? RequestPath.decode(request.headBytes.extracting(request.head.path.range)),
+            let channel = routedChannel(path.span)
+        {
+            subscription.patterns = [ChannelPattern(channel)]
+        }
         for pair in pairs { try? subscription.set(pair.name, pair.value) }
         return !(subscription.control ?? hub.rules.common(to: subscription.patterns).control)
     }

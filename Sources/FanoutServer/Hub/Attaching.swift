@@ -45,6 +45,7 @@ extension Hub {
             noteReplayed(slot)
             if !connection.pointee.ring.isEmpty { connection.pointee.flags.insert(.catchingUp) }
         }
+        leaveImage(slot)
         connection.pointee.group = Connection.none
         if subscriptions[index].memberCount == 0 { subscriptions.remove(index) }
     }
@@ -59,6 +60,28 @@ extension Hub {
         connection.pointee.member = subscriptions.addMember(slot, to: connection.pointee.group, list: list(of: slot))
         connection.pointee.queuedSeq = head
         if connection.pointee.ring.isEmpty { connection.pointee.sentSeq = head }
+    }
+
+    /// Makes a member one that is sent what lies behind a place, before it gets events again as they are published.
+    func leave(_ slot: UInt32, toReplayAfter place: UInt64) {
+        let connection = delivery.connections.records + Int(slot)
+        precondition(!connection.pointee.flags.contains(.replaying), "who leaves was a member")
+        leaveList(slot)
+        connection.pointee.flags.remove(.catchingUp)
+        connection.pointee.flags.insert(.replaying)
+        connection.pointee.replaySeq = place
+        replayingCount += 1
+        connection.pointee.member = subscriptions.addMember(slot, to: connection.pointee.group, list: list(of: slot))
+    }
+
+    /// A connection is sent no state any more, and waits for none.
+    func leaveImage(_ slot: UInt32) {
+        let connection = delivery.connections.records + Int(slot)
+        if connection.pointee.flags.contains(.wasLagging) { connection.pointee.missed = 0 }
+        if connection.pointee.flags.contains(.inImage) {
+            images.leave(ImagePlace(packed: connection.pointee.replaySeq).serial)
+        }
+        connection.pointee.flags.subtract([.inImage, .awaitsImage, .wasLagging, .needsState])
     }
 
     /// Which of its group's lists a connection is in.
@@ -90,10 +113,17 @@ extension Hub {
         return group == Connection.none ? EventRules().discriminator : subscriptions[group].discriminator
     }
 
+    /// The schema of everything that a subscriber reads, if that has one.
+    func schema(of slot: UInt32) -> ContentDigest? {
+        let group = delivery.connections[slot].group
+        return group == Connection.none ? nil : subscriptions[group].schema
+    }
+
     /// What holds for the subscribers of a group, and the key that says so.
     struct Terms {
         var key: [UInt8]
         var discriminator: [UInt8]
+        var schema: ContentDigest?
         var onLag: Configuration.LagPolicy
         var limits: Configuration.LagLimits
     }
@@ -105,8 +135,8 @@ extension Hub {
         let onLag = subscription.failsOnGap ? .close : subscription.onLag ?? common.onLag ?? defaults.onLag
         let limits = subscription.lag.applied(to: limitsAllowed(common, at: listener))
         return Terms(
-            key: Self.key(subscription, onLag, limits), discriminator: common.event.discriminator, onLag: onLag,
-            limits: limits)
+            key: Self.key(subscription, common, onLag, limits), discriminator: common.event.discriminator,
+            schema: common.schema, onLag: onLag, limits: limits)
     }
 
     private func makeGroup(_ terms: Terms, _ subscription: Subscription) -> UInt32 {
@@ -114,7 +144,7 @@ extension Hub {
         let patterns = subscription.patterns.contains { $0.isEverything } ? [] : Array(Set(subscription.patterns))
         let group = SubscriberGroup(
             key: terms.key, patterns: patterns, types: subscription.types, discriminator: terms.discriminator,
-            onLag: terms.onLag, limits: terms.limits)
+            schema: terms.schema, onLag: terms.onLag, limits: terms.limits)
         return subscriptions.insert(group)
     }
 
@@ -125,9 +155,14 @@ extension Hub {
     }
 
     private static func key(
-        _ subscription: Subscription, _ onLag: Configuration.LagPolicy, _ limits: Configuration.LagLimits
+        _ subscription: Subscription, _ common: CompiledRules, _ onLag: Configuration.LagPolicy,
+        _ limits: Configuration.LagLimits
     ) -> [UInt8] {
         var key = Array("\(onLag.rawValue):\(limits.events):\(limits.bytes):\(limits.ageMilliseconds)".utf8)
+        // Two that asked for the same may have others where the configuration was read again between them.
+        key.append(0)
+        key.append(contentsOf: Array("\(common.schema?.high ?? 0):\(common.event.discriminator.count):".utf8))
+        key.append(contentsOf: common.event.discriminator)
         // Bytes below 0x20 stand in no pattern; kinds are counted, since they may hold anything.
         for pattern in Set(subscription.patterns.map(\.description)).sorted() {
             key.append(1)

@@ -7,7 +7,8 @@ struct Channel {
     let name: ChannelName
     /// The same as the database has it.
     let text: String
-    let rules: CompiledRules
+    /// Those of the present configuration.
+    var rules: CompiledRules
     /// Groups that read it, as of the subscription table's `groupsVersion`; `Hub.groups(of:)` brings them up to date.
     var groups = SlotList()
     var groupsVersion: UInt64 = 0
@@ -18,6 +19,8 @@ struct Channel {
     var prunedSeq: UInt64 = 0
     /// With a database: the newest event that has a number, seen or not.
     var acceptedSeq: UInt64 = 0
+    /// Its state among `Hub.states`, once there is any.
+    var state = States.none
     /// Nothing will be published to it until it is declared again.
     var hasEnded = false
     /// Its readers may know that it has ended: its last event is not held back any more.

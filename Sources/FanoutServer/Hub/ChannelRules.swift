@@ -14,6 +14,12 @@ struct CompiledRules {
     var retention: RetentionLimits?
     /// Nobody gets an event before the disk has it.
     var isHeldBack = false
+    /// Whether an event of a terminal kind ends the channel: not the default one, which is always there.
+    var mayEnd = true
+    /// What else an event must satisfy, and what it changes; nil is nothing.
+    var checks: EventChecks?
+    /// Which schema that is, for `$hello`.
+    var schema: ContentDigest?
 }
 
 extension Configuration.Retention {
@@ -63,7 +69,17 @@ struct RuleBook {
             compiled.onLag = rules.onLag
             compiled.limits = rules.limits
             compiled.isHeldBack = rules.visible == .synced
-            compiled.start = rules.from == .start ? .start : .now
+            compiled.start =
+                switch rules.from {
+                case .now: .now
+                case .start: .start
+                case .snapshot: .snapshot
+                }
+            if let complaint = rules.stateComplaint {
+                throw StartError("the rules of '\(text)': \(complaint)", exitCode: .configuration)
+            }
+            compiled.checks = try EventChecks(rules, of: pattern)
+            compiled.schema = compiled.checks?.schema?.digest
             if let retention = rules.retention {
                 guard retention.isValid else {
                     throw StartError("what is kept of '\(text)' is out of range", exitCode: .configuration)
@@ -82,12 +98,32 @@ struct RuleBook {
     /// Whether some channel's events are held back until the disk has them.
     var holdsBack: Bool { entries.contains { $0.rules.isHeldBack } }
 
+    /// Whether some channel that these patterns match would keep state.
+    func mayKeepState(_ patterns: [ChannelPattern]) -> Bool {
+        patterns.contains { pattern in
+            if let name = pattern.name { return self[name].checks?.state != nil }
+            return entries.contains { $0.rules.checks?.state != nil && Self.mayMeet($0.pattern, pattern) }
+        }
+    }
+
     /// The lag limits that are said of channels.
     var limits: [Configuration.LagLimits] { entries.compactMap(\.rules.limits) }
 
+    /// The patterns that have a schema, the most specific first.
+    var schemas: [(pattern: ChannelPattern, schema: ChannelSchema)] {
+        entries.compactMap { entry in entry.rules.checks?.schema.map { (entry.pattern, $0) } }
+    }
+
+    /// The pattern whose rules a channel has; nil for the standard ones. O(patterns).
+    func pattern(of channel: ChannelName) -> ChannelPattern? {
+        entries.first { $0.pattern.matches(channel) }?.pattern
+    }
+
     /// The rules of a channel. O(patterns).
     subscript(_ channel: ChannelName) -> CompiledRules {
-        entries.first { $0.pattern.matches(channel) }?.rules ?? standard
+        var rules = entries.first { $0.pattern.matches(channel) }?.rules ?? standard
+        if channel == .standard { rules.mayEnd = false }
+        return rules
     }
 
     /// What holds for everything a subscription may read; where its channels differ, the standard. It decides the
@@ -101,6 +137,7 @@ struct RuleBook {
             if other.event.discriminator != common.event.discriminator {
                 common.event.discriminator = standard.event.discriminator
             }
+            if other.schema != common.schema { common.schema = nil }
             if other.control != common.control { common.control = standard.control }
             if other.onLag != common.onLag { common.onLag = standard.onLag }
             if other.limits != common.limits { common.limits = standard.limits }
@@ -118,6 +155,7 @@ struct RuleBook {
             if entry.rules.event.discriminator != rules.event.discriminator {
                 rules.event.discriminator = standard.event.discriminator
             }
+            if entry.rules.schema != rules.schema { rules.schema = nil }
         }
         return rules
     }

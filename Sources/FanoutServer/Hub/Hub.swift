@@ -42,6 +42,8 @@ final class Hub {
     @exclusivity(unchecked) var stretches = StoredStretches()
     /// The newest event that the database is known to have.
     private(set) var storedSeq: UInt64
+    /// States that are encoded for readers.
+    @exclusivity(unchecked) var images = StateImages()
     /// What is on its way to the database in this turn.
     @exclusivity(unchecked) var outgoing = StoreBatch()
     /// Channels with a retention of their own, of which the database has not been told.
@@ -51,12 +53,19 @@ final class Hub {
     @exclusivity(unchecked) var shown: HeldEvents.Entry?
     /// What the publication that is being made leaves in the database beside its events.
     @exclusivity(unchecked) var rows = StoreRows()
+    /// What there is to know of each key, channel by channel.
+    @exclusivity(unchecked) var states: States
+    /// Channels that an event has ended in this turn.
+    @exclusivity(unchecked) var endedByEvent: [UInt32] = []
     /// What retention has removed from the database.
     var removed = RemovedEvents()
+    /// Events that did not fit their channel's schema, and who is told of one that was published all the same.
+    var misfits = MisfitCounts()
+    var whenMisfit: (String) -> Void = { _ in }
     /// The newest time stamp, in milliseconds since 1970.
     private var newestTime = Int64.min
-    let rules: RuleBook
-    let defaults:
+    @exclusivity(unchecked) var rules: RuleBook
+    @exclusivity(unchecked) var defaults:
         (
             onLag: Configuration.LagPolicy, limits: Configuration.LagLimits, listeners: Configuration.ListenerLimits
         )
@@ -89,11 +98,9 @@ final class Hub {
         self.head = head
         self.records = records
         storedSeq = head
+        states = States(head: head)
         rules = try RuleBook(configuration)
-        let limits = [configuration.limits] + rules.limits + configuration.listenerLimits.all
-        guard limits.allSatisfy(\.isValid) else {
-            throw StartError("a lag limit is 1 to \(Configuration.LagLimits.most)", exitCode: .configuration)
-        }
+        try rules.checkLimits(configuration)
         defaults = (configuration.onLag, configuration.limits, configuration.listenerLimits)
         window = HistoryWindow(
             bytesMax: historyBytes, segmentBytes: delivery.log.segments.segmentBytes,
@@ -143,44 +150,15 @@ final class Hub {
 
     // MARK: Publishing
 
-    /// How many events are staged.
-    var stagedCount: Int { staging.events.count }
-
-    /// Whether no further event may be staged.
-    var isStagingFull: Bool { staging.isFull }
-
-    /// The rules for events of a channel, which need not exist yet.
-    func eventRules(of name: ChannelName) -> EventRules {
-        channels.index(of: name).map { channels[$0].rules.event } ?? rules[name].event
-    }
-
-    /// Checks an event and keeps it for `publishStaged`.
-    func stage(_ text: Span<UInt8>, rules: EventRules) throws(EventFault) {
-        try staging.add(text, rules: rules)
-    }
-
-    /// The same under the rules of a channel that exists.
-    func stage(_ text: Span<UInt8>, for channel: UInt32) throws(EventFault) {
-        try staging.add(text, rules: (channels.channels + Int(channel)).pointee.rules.event)
-    }
-
-    /// What tells the staged events, in their order, from any others. Linear in their bytes.
-    func stagedDigest() -> ContentDigest {
-        var digester = ContentDigester()
-        for event in staging.events {
-            digester.add(staging.bytes(of: event))
-            // Compacted events have none: so their boundaries count.
-            digester.add(UInt8(ascii: "\n"))
-        }
-        return digester.finish()
-    }
-
-    /// Forgets what is staged.
-    func discardStaged() { staging.removeAll() }
-
     /// Publishes what is staged, in order: it cannot fail. O(matching subscribers) for each stretch of events that go
     /// to the same subscribers, and for each segment that a stretch lies in.
     func publishStaged(on channel: UInt32, level: StoreLevel = .committed) -> Receipt {
+        guard !staging.endsChannel else { return publishLast(on: channel, level) }
+        return publishAll(on: channel, level)
+    }
+
+    /// The same for events whose last is no channel's last.
+    func publishAll(on channel: UInt32, _ level: StoreLevel) -> Receipt {
         if records, !held.isEmpty || channels[channel].rules.isHeldBack { return holdStaged(on: channel, level) }
         let receipt = showStaged(on: channel)
         if records, receipt.count > 0 {
@@ -231,7 +209,7 @@ final class Hub {
         receipt.subscribers = 0
         receipt.behind = 0
         let groupCount = channel.pointee.groups.count
-        guard groupCount > 0 || window.isOn || records else { return }
+        guard groupCount > 0 || window.isOn || records || staging.hasChanges else { return }
         for format in 0..<3 { reached[format].removeAll() }
         let table = subscriptions.groups
         let first = staging.events[stretch.lowerBound]
@@ -247,11 +225,13 @@ final class Hub {
             }
             replaying += group.pointee.members[SubscriberGroup.replaying].count
         }
-        let stamp = Stamp(
-            members: channel.pointee.rules.event.stamp, epoch: epoch, seq: before,
-            timeMilliseconds: channel.pointee.rules.event.stamp.contains(.time) ? shown?.time ?? nextTime() : 0)
-        // Lines are the history too: they are written whoever reads.
-        if window.isOn || records || reached[0].count > 0 { publish(stretch, 0, stamp, index, &receipt) }
+        var stamp = Stamp(
+            members: shown?.stamp ?? channel.pointee.rules.event.stamp, epoch: epoch, seq: before, timeMilliseconds: 0)
+        if stamp.members.contains(.time) { stamp.timeMilliseconds = shown?.time ?? nextTime() }
+        // Lines are the history and the state too: they are written whoever reads.
+        if window.isOn || records || staging.hasChanges || reached[0].count > 0 {
+            publish(stretch, 0, stamp, index, &receipt)
+        }
         for format in 1..<3 where reached[format].count > 0 { publish(stretch, format, stamp, index, &receipt) }
         // They will come to it.
         receipt.subscribers += replaying
@@ -264,6 +244,7 @@ final class Hub {
         _ stretch: Range<Int>, _ format: Int, _ stamp: Stamp, _ index: UInt32, _ receipt: inout Receipt
     ) {
         let channel = channels.channels + Int(index)
+        let changes = format == 0 && staging.hasChanges
         var stamp = stamp
         var batch = Batch(run: OutboundRun(segment: .max, start: 0, count: 0), events: 0)
         for place in stretch {
@@ -271,10 +252,11 @@ final class Hub {
             let bytes = staging.bytes(of: staging.events[place])
             let frame = encode(WireFormat(rawValue: UInt8(format))!, stamp, channel, bytes)
             if format == 0 {
-                let event = staging.events[place].record
+                let (event, change) = (staging.events[place].record, staging.events[place].change)
                 if window.isOn { hold(event, index, seq: stamp.seq, frame) }
                 // What was held back was recorded when it got its number.
-                if records, shown == nil { record(event, bytes, frame) }
+                if records, shown == nil { record(event, bytes, frame, change) }
+                if changes { changeState(change, of: index, frame, seq: stamp.seq) }
             }
             if batch.run.segment == frame.segment, batch.run.end == frame.start {
                 batch.run.count += frame.count

@@ -7,6 +7,8 @@ import Wire
 struct StagedEvent: BitwiseCopyable {
     var offset: Int
     var record: EventRecord
+    /// What it does to its channel's state.
+    var change = StateChange.none
 }
 
 /// A batch in the making. Its area is as large as the largest body that is accepted, in pages the kernel provides when
@@ -22,6 +24,10 @@ struct Staging: ~Copyable {
     private let records: UnsafeMutablePointer<StagedEvent>
     private var count = 0
     private var used = 0
+    /// Whether any event changes its channel's state.
+    private(set) var hasChanges = false
+    /// Whether the last event is its channel's last.
+    private(set) var endsChannel = false
 
     init() {
         let pages = mmap(nil, areaBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
@@ -63,13 +69,29 @@ struct Staging: ~Copyable {
         used += record.length
     }
 
+    /// What the event that was added last does to its channel's state.
+    mutating func setChange(_ change: StateChange) {
+        records[count - 1].change = change
+        if change != .none { hasChanges = true }
+    }
+
+    /// No event follows the one that was added last.
+    mutating func setEndsChannel() { endsChannel = true }
+
+    /// Takes back the event that was added last.
+    mutating func removeLast() {
+        count -= 1
+        used = records[count].offset
+    }
+
     /// Stages an event again that was staged before, compacted as it was left.
-    mutating func restore(_ bytes: UnsafeBufferPointer<UInt8>, _ record: EventRecord) {
+    mutating func restore(_ bytes: UnsafeBufferPointer<UInt8>, _ record: EventRecord, _ change: StateChange) {
         precondition(count < Staging.eventsMax && used + bytes.count <= areaBytes, "more is staged than was before")
         if let base = bytes.baseAddress { (area + used).update(from: base, count: bytes.count) }
         (records + count).initialize(to: StagedEvent(offset: used, record: record))
         count += 1
         used += bytes.count
+        setChange(change)
     }
 
     /// The compacted bytes of a staged event. Valid until `removeAll`.
@@ -81,5 +103,7 @@ struct Staging: ~Copyable {
     mutating func removeAll() {
         count = 0
         used = 0
+        hasChanges = false
+        endsChannel = false
     }
 }

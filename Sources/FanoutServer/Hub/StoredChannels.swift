@@ -53,5 +53,6 @@ extension Hub {
         guard channels[index].hasEnded, channels[index].acceptedSeq <= channels[index].prunedSeq else { return }
         channels[index].hasEnded = false
         channels[index].isOver = false
+        forgetState(of: index)
     }
 }

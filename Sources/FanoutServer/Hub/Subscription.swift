@@ -10,6 +10,8 @@ struct Subscription {
         case now
         /// With the oldest event held.
         case start
+        /// With the present state.
+        case snapshot
         /// After this place.
         case after(Cursor)
         /// After a place that means nothing here: a `Last-Event-ID` that is no cursor of ours.

@@ -12,6 +12,8 @@ struct SubscriberGroup {
     var types: [[UInt8]]
     /// The member that names the kind of their `$` records.
     var discriminator: [UInt8]
+    /// The schema of all their events, for `$hello`.
+    var schema: ContentDigest?
     var onLag: Configuration.LagPolicy
     var limits: Configuration.LagLimits
     /// Connection slots: by wire format those that get each event as it is published, then those that are sent what was

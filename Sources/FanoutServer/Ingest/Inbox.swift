@@ -125,7 +125,7 @@ extension Engine {
     private func publish(_ entry: Inbox.Entry) {
         do throws(PublishFault) {
             defer { hub.discardStaged() }
-            try stage(entry.event.span, rules: eventRules(of: .name(entry.channel)))
+            try hub.stage(entry.event.span, rules: eventRules(of: .name(entry.channel)))
             _ = try publishStaged(to: .name(entry.channel), level: .accepted)
         } catch {
             metrics.refusedEvents &+= 1

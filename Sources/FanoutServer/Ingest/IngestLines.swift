@@ -85,7 +85,11 @@ extension Engine {
                 try take(envelope, of: line, slot)
             } else {
                 try stage(line, on: connection.pointee.group)
-                guard connection.pointee.flags.contains(.acks) else { return }
+                guard connection.pointee.flags.contains(.acks) else {
+                    // What follows is refused, line by line.
+                    if hub.staging.endsChannel { publishLines(on: connection.pointee.group) }
+                    return
+                }
                 let level = try level(nil)
                 let stored: StoreLevel = level == .synced ? .synced : .committed
                 answerPublished(slot, hub.publishStaged(on: connection.pointee.group, level: stored), level)
@@ -98,7 +102,7 @@ extension Engine {
     private func take(_ envelope: Envelope, of line: Span<UInt8>, _ slot: UInt32) throws(PublishFault) {
         var options = try self.options(envelope, slot)
         defer { hub.discardStaged() }
-        try stage(line.extracting(envelope.event.range), rules: eventRules(of: options.destination))
+        try hub.stage(line.extracting(envelope.event.range), rules: eventRules(of: options.destination))
         let isAnswered = delivery.connections[slot].flags.contains(.acks)
         if !isAnswered { options.level = options.level ?? .accepted }
         let receipt = try publishStaged(options)

@@ -38,6 +38,14 @@ struct PublishFault: Error, Equatable {
         self.init(fault.httpStatus, fault.code.rawValue, "\(fault.message) (\(place))")
     }
 
+    /// The same, of a line of a batch: it says which.
+    func inLine(_ line: Int?) -> PublishFault {
+        guard let line else { return self }
+        var fault = self
+        fault.message += " (line \(line))"
+        return fault
+    }
+
     init(_ fault: HTTPFault) {
         self.init(fault.status, fault.code.description, fault.message.description)
     }
@@ -58,6 +66,9 @@ struct PublishFault: Error, Equatable {
     }
     static var channelEnded: PublishFault {
         PublishFault(409, "channel_ended", "the channel has ended: PUT /v1/channels declares it anew")
+    }
+    static var behindTheEnd: PublishFault {
+        PublishFault(409, "channel_ended", "the event before it is of a kind that ends the channel")
     }
     static var noSuchChannel: PublishFault { PublishFault(404, "no_such_channel", "there is no channel of that name") }
     static var channelFixed: PublishFault {

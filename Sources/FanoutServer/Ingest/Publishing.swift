@@ -4,19 +4,10 @@ import Wire
 
 extension Engine {
     /// The rules for events that go there.
-    func eventRules(of destination: Destination) -> EventRules {
+    func eventRules(of destination: Destination) -> CompiledRules {
         switch destination {
-        case .channel(let index): hub.channels[index].rules.event
+        case .channel(let index): hub.channels[index].rules
         case .name(let name): hub.eventRules(of: name)
-        }
-    }
-
-    /// Checks one event and stages it.
-    func stage(_ text: Span<UInt8>, rules: EventRules) throws(PublishFault) {
-        do throws(EventFault) {
-            try hub.stage(text, rules: rules)
-        } catch {
-            throw PublishFault(error, line: nil)
         }
     }
 
@@ -24,12 +15,21 @@ extension Engine {
     func stage(_ text: Span<UInt8>, on channel: UInt32) throws(PublishFault) {
         guard !hub.channels[channel].hasEnded else { throw .channelEnded }
         if hub.records { try checkStorage(for: hub.stagedCount + 1) }
-        do throws(EventFault) {
-            try hub.stage(text, for: channel)
-        } catch {
-            throw PublishFault(error, line: nil)
-        }
+        let isTight = hub.channels[channel].rules.checks != nil && hub.states.isNearlyFull
+        // Then each line is looked at by itself, and those before it have to be in the state.
+        if isTight, hub.stagedCount > 0 { _ = hub.publishStaged(on: channel) }
+        try hub.stage(text, for: channel)
+        if isTight { try checkStagedState(on: channel) }
         metrics.eventsIn &+= 1
+    }
+
+    private func checkStagedState(on channel: UInt32) throws(PublishFault) {
+        do throws(PublishFault) {
+            try hub.checkStateFits(on: channel)
+        } catch {
+            hub.discardStaged()
+            throw error
+        }
     }
 
     /// How many events on a channel may be staged until what they cost has to be looked at: that is when they could
@@ -80,6 +80,12 @@ extension Engine {
         let level = try level(asked)
         if hub.records { try checkStorage(for: hub.stagedCount) }
         try checkBatchFits(destination)
+        if hub.staging.hasChanges, hub.states.isNearlyFull {
+            switch destination {
+            case .channel(let index): try hub.checkStateFits(on: index)
+            case .name(let name): try hub.checkStateFits(on: hub.channels.index(of: name), named: name)
+            }
+        }
         let channel: UInt32
         switch destination {
         case .channel(let index): channel = index

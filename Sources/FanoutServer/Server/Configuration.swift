@@ -28,6 +28,11 @@ public struct Configuration: Sendable {
         case close
         /// Skip to the newest event and say exactly what was missed with one `$gap`.
         case gap
+        /// Skip what newer events have made out of date: of each key only the newest event is sent, after one `$gap`
+        /// that counts the others. Where the channel keeps no state it is `gap`.
+        case conflate
+        /// Drop what waits, and send the channel's present state. Where it keeps none it is `gap`.
+        case resnapshot
     }
 
     /// Where a subscriber that does not say begins.
@@ -36,6 +41,8 @@ public struct Configuration: Sendable {
         case now
         /// With the oldest event held.
         case start
+        /// With the channel's present state.
+        case snapshot
     }
 
     /// How far a subscriber may fall behind; the first limit reached decides.
@@ -97,6 +104,46 @@ public struct Configuration: Sendable {
         public init() {}
     }
 
+    /// Where the key of an event lies, and which keys it is one of.
+    public struct StateKey: Sendable, Equatable {
+        /// A JSON Pointer (RFC 6901) to the member that is the key.
+        public var pointer: String
+        /// Kinds with the same table share their keys; nil is the table named after the channel.
+        public var table: String?
+
+        /// A key at `pointer`.
+        public init(pointer: String, table: String? = nil) {
+            self.pointer = pointer
+            self.table = table
+        }
+    }
+
+    /// How the events of a channel make up its present state. A kind stands in one of these at most; any other kind
+    /// changes nothing.
+    public struct StateRules: Sendable, Equatable {
+        /// Kinds of which the newest event of each key is the state of that key.
+        public var upsert: [String: StateKey] = [:]
+        /// Kinds that end the state of a key.
+        public var remove: [String: StateKey] = [:]
+        /// Kinds of which the newest event is state.
+        public var replace: [String] = []
+        /// Kinds of which an event is the whole state.
+        public var snapshot: [String] = []
+
+        /// No state.
+        public init() {}
+    }
+
+    /// What happens to an event that does not fit its channel's schema.
+    public enum SchemaMode: String, Sendable, CaseIterable {
+        /// It is refused: 422.
+        case reject
+        /// It is published, counted and logged.
+        case warn
+        /// It is published and counted.
+        case pass
+    }
+
     /// What is particular to the channels that one pattern names.
     public struct ChannelRules: Sendable {
         /// The members the server puts in front of each event: any of `seq`, `channel` and `time`.
@@ -115,6 +162,14 @@ public struct Configuration: Sendable {
         public var visible = Visibility.accepted
         /// How much of each channel the database keeps; nil is everything. Without a database it says nothing.
         public var retention: Retention?
+        /// What makes up the channel's state; nil is none.
+        public var state: StateRules?
+        /// Kinds whose event is the channel's last.
+        public var terminal: [String] = []
+        /// What events must look like: a JSON Type Definition (RFC 8927), as JSON text.
+        public var schema: [UInt8]?
+        /// What happens to events that do not.
+        public var schemaMode = SchemaMode.reject
 
         /// The defaults above.
         public init() {}
@@ -137,6 +192,12 @@ public struct Configuration: Sendable {
     public var channels: [String] = []
     /// Rules by channel pattern; the most specific pattern wins.
     public var channelRules: [(pattern: String, rules: ChannelRules)] = []
+    /// Paths that mean a channel, in the order in which they were written: `/api/v1/sessions/{id}/events` is that of
+    /// `sessions/{id}`.
+    public var routes: [(path: String, channel: String)] = []
+    /// Further ingest sockets and their channels: a path that is absolute, or relative to the runtime directory's
+    /// parent. One `{id}` in both makes a family.
+    public var ingest: [(path: String, channel: String)] = []
     /// What standard input holds.
     public var standardInput = StandardInput.ignored
     /// Whether the end of standard input drains and ends the server.

@@ -23,6 +23,14 @@ package enum ConfigurationFile {
     /// The largest file accepted: a megabyte, which holds thousands of channels.
     package static let bytesMax = 1 << 20
 
+    /// Why a file cannot be read while a server runs, which must not wait for it: a pipe could stop it for ever. Nil
+    /// where it can.
+    package static func complaint(aboutReadingAgain path: String) -> String? {
+        var status = stat()
+        guard stat(path, &status) == 0 else { return "\(path): cannot be read: \(String(cString: strerror(errno)))" }
+        return status.st_mode & S_IFMT == S_IFREG ? nil : "\(path): is not a regular file, and cannot be read again"
+    }
+
     /// Reads a file. The configuration holds what could be understood; it is right exactly when `faults` is empty.
     package static func read(_ path: String) -> (configuration: Configuration, faults: [ConfigurationFault]) {
         do throws(ConfigurationFault) {
@@ -38,18 +46,22 @@ package enum ConfigurationFile {
         _ text: [UInt8], named file: String
     ) -> (configuration: Configuration, faults: [ConfigurationFault]) {
         var reader = ConfigurationReader()
+        reader.file = file
         do throws(EventFault) {
             reader.read(try JSONTree.parse(text.span))
         } catch {
             reader.fault(error.offset, syntaxMessage(error, in: text))
         }
-        let faults = reader.faults.sorted { $0.offset < $1.offset }.map {
+        var faults = reader.faults.sorted { $0.offset < $1.offset }.map {
             ConfigurationFault(file: file, place: TextPlace(of: $0.offset, in: text.span), message: $0.message)
         }
+        // What is wrong in files that this one names comes behind what is wrong in itself.
+        // Channels that share a file share its faults.
+        for fault in reader.schemaFaults where !faults.contains(fault) { faults.append(fault) }
         return (reader.configuration, faults)
     }
 
-    private static func syntaxMessage(_ fault: EventFault, in text: [UInt8]) -> String {
+    static func syntaxMessage(_ fault: EventFault, in text: [UInt8]) -> String {
         switch fault.code {
         case .tooDeep: return "objects and lists may be nested \(JSONTree.depthMax) deep at most"
         case .invalidUTF8: return "\(fault.message)"
@@ -68,7 +80,7 @@ package enum ConfigurationFile {
         return "not valid JSON at \(shown)\(advice)"
     }
 
-    private static func contents(of path: String) throws(ConfigurationFault) -> [UInt8] {
+    static func contents(of path: String) throws(ConfigurationFault) -> [UInt8] {
         func fault(_ message: String) -> ConfigurationFault {
             ConfigurationFault(file: path, place: nil, message: message)
         }

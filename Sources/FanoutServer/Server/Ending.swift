@@ -30,9 +30,11 @@ extension Engine {
     /// Readers that come back in one second after a restart: their `retry_ms` are spread accordingly.
     static let returnsPerSecond: UInt64 = 2_000
 
-    /// A signal came. The first one stops the server in order, a second one at once.
+    /// A signal came. SIGHUP has the configuration read again; of the others the first one stops the server in order, a
+    /// second one at once.
     func end(signal: Int32) {
-        guard signal == SIGTERM || signal == SIGINT || signal == SIGHUP else { return }
+        if signal == SIGHUP { return reload() }
+        guard signal == SIGTERM || signal == SIGINT else { return }
         if ending != nil {
             ending?.isForced = true
             ending?.exitCode = 128 + signal
@@ -56,6 +58,7 @@ extension Engine {
         }
         loop.setTimer(endTimer, at: loop.now + Self.flushMilliseconds)
         endHistories()
+        endSnapshots()
         let spread = max(1000, UInt64(delivery.connections.total) * 1000 / Self.returnsPerSecond)
         for slot in 0..<UInt32(delivery.connections.slotsUsed) {
             let connection = delivery.connections.records + Int(slot)

@@ -67,7 +67,7 @@ final class Engine {
     // What is marked below is used without run-time checks of exclusivity, which would cost each event a call, and each
     // connection that comes a dozen. No access to one of these lasts while another to the same one begins: what they
     // call calls nothing of the engine's.
-    let configuration: Configuration
+    @exclusivity(unchecked) var configuration: Configuration
     var shares = Shares()
     let loop: EventLoop
     let delivery: Delivery
@@ -80,7 +80,12 @@ final class Engine {
     @exclusivity(unchecked) var random: SeededRandom
     @exclusivity(unchecked) var metrics = Metrics()
     @exclusivity(unchecked) var memory: MemoryBudget
-    let admission: Admission
+    @exclusivity(unchecked) var admission: Admission
+    @exclusivity(unchecked) var routes: RouteTable
+    /// Further ingest sockets, and families of them.
+    var furtherIngest: [IngestTemplate]
+    /// Where the configuration is read again; nil is nowhere.
+    var source: ConfigurationSource?
     @exclusivity(unchecked) var peers: PeerLimits
     /// The HTTP listener's port, which a request's Host may name.
     var httpPort: UInt16 = 0
@@ -165,11 +170,7 @@ final class Engine {
             historyBytes: start == nil ? historyBytes : max(historyBytes, configuration.historyLeastBytes),
             head: start?.opening.head ?? 0, records: start != nil)
         storage = start.map(Storage.init)
-        // One that was asked for and could not be opened has been reported; then there is nothing to wait for.
-        guard start != nil || configuration.dataDirectory != nil || !hub.rules.holdsBack else {
-            throw StartError(
-                "\"visible\": \"synced\" waits for a database: name its folder with --data", exitCode: .configuration)
-        }
+        try hub.rules.checkStorage(configuration, records: start != nil)
         random = SeededRandom(seed: seed)
         // Numbers of their own: nobody can learn the one from the other.
         var secrets = SeededRandom(seed: ~seed)
@@ -185,6 +186,8 @@ final class Engine {
         keepAliveTimes = KeepAliveTimes(seconds: configuration.heartbeatSeconds)
         pause = LoopPause(now: loop.now)
         admission = Admission(configuration)
+        routes = try RouteTable(configuration)
+        furtherIngest = try IngestTemplate.all(of: configuration)
         peers = try PeerLimits(configuration)
         sweepTimer = loop.makeTimer()
         acceptTimer = loop.makeTimer()
@@ -195,10 +198,13 @@ final class Engine {
         logTimer = loop.makeTimer()
         scratch.reserveCapacity(4096)
         log.whenHolding = { [unowned self] in loop.setTimer(logTimer, at: loop.now + 1000) }
+        hub.whenMisfit = { [log] message in log.warning("\(message); it was published all the same") }
         hub.channelBytesMax = memory.shareBytes
         hub.subscriptionBytesMax = memory.shareBytes
+        hub.states.prepare(bytesMax: memory.shareBytes, secrets: (secrets.next(), secrets.next()))
         for channel in start?.opening.channels ?? [] { try hub.restore(channel) }
         hub.noteForgotten(start?.opening.forgottenSeq ?? 0)
+        if let state = start?.state { hub.restoreState(state, log) }
         tellRetention()
     }
 
@@ -220,8 +226,8 @@ final class Engine {
         // What a socket took at once does not complete: publishers that rest for its reader go on without being woken.
         let anyTaken = sends > UInt64(delivery.sendsInFlight - inFlightBefore)
         let waits =
-            wait && !more && replays.isEmpty && !hasEventsToShow && (rest.isResting ? !anyTaken : deferred.isEmpty)
-            && sends < Limits.hiddenSends
+            wait && !more && replays.isEmpty && !hub.images.hasWorkNow && !hasEventsToShow
+            && (rest.isResting ? !anyTaken : deferred.isEmpty) && sends < Limits.hiddenSends
         let flushed = loop.clock
         loop.turn(wait: waits)
         turnInputBytes = 0
@@ -230,6 +236,7 @@ final class Engine {
         if !rest.isResting { resumeDeferred() }
         handleCompletions()
         if hasEventsToShow { showStored() }
+        if !hub.endedByEvent.isEmpty { closeEndedChannels() }
         if hub.records {
             if !storedHistory.waiting.isEmpty { askForHistory() }
             flushStorage()

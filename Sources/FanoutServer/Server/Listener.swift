@@ -20,6 +20,11 @@ struct Listener {
         /// Its channel has ended; nothing comes in any more.
         case closed
 
+        /// Whether lines are for one channel only.
+        var isOfOneChannel: Bool {
+            if case .ingest(_, fixed: true) = self { true } else { false }
+        }
+
         /// What limits may be said of its subscribers.
         var name: ListenerName {
             switch self {

@@ -24,7 +24,8 @@ final class Log {
     /// Called when the first message is held back: `sayHeld` is to be called a second later.
     var whenHolding: () -> Void = {}
 
-    private let level: Configuration.LogLevel
+    /// Messages beyond it are not written.
+    var level: Configuration.LogLevel
     private let write: (String) -> Void
     private let seconds: () -> UInt64
     private var said: [Kind: Said] = [:]

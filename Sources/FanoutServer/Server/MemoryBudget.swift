@@ -15,13 +15,15 @@ struct MemoryHeld: Equatable {
     var subscriptions = 0
     /// Channels that exist.
     var channels = 0
+    /// What channels' state is made of: rows, lines and what finds them.
+    var state = 0
     /// Answers that wait for the database, events that are held back until it has them, and what was read from it for
     /// those who come back and for `/v1/history`.
     var storage = 0
     /// Keys and producers that are remembered.
     var repetition = 0
 
-    var total: Int { segments + runs + input + subscriptions + channels + storage + repetition }
+    var total: Int { segments + runs + input + subscriptions + channels + state + storage + repetition }
 }
 
 /// The budget, what was done to keep to it, and when to look again.
@@ -64,12 +66,13 @@ extension Engine {
             segments: delivery.log.segments.bytesHeld + delivery.log.segments.markBytesHeld
                 - hub.window.segmentBytesHeld(delivery.log.segments),
             runs: delivery.blocks.bytesHeld, input: inputs.bytesHeld, subscriptions: hub.subscriptions.bytesHeld,
-            channels: hub.channels.bytesHeld, storage: hub.records ? storageBytesHeld : 0,
+            channels: hub.channels.bytesHeld, state: hub.states.bytes, storage: hub.records ? storageBytesHeld : 0,
             repetition: keys.bytesHeld + producers.bytesHeld)
     }
 
     private var storageBytesHeld: Int {
-        hub.held.bytesHeld + hub.stretches.bytesHeld + storedHistory.bytesHeld + (storage?.waiting.bytesHeld ?? 0)
+        hub.held.bytesHeld + hub.states.pendingBytesHeld + hub.stretches.bytesHeld + storedHistory.bytesHeld
+            + (storage?.waiting.bytesHeld ?? 0)
     }
 
     /// Input and subscriptions come from the allocator, which keeps what is freed for the next that asks for it; what

@@ -18,9 +18,18 @@ struct Metrics {
     /// Readers that passed a limit, and `$gap`s said.
     var laggards = LagCounts()
     var gaps: UInt64 = 0
+    /// Readers that were sent a state; those of them, and those that were sent changes, because they had fallen behind,
+    /// and the events that they were not sent for that.
+    var snapshots: UInt64 = 0
+    private(set) var conflations: UInt64 = 0
+    private(set) var resnapshots: UInt64 = 0
+    private(set) var conflatedEvents: UInt64 = 0
+    private(set) var resnapshotEvents: UInt64 = 0
     /// Bytes of the history that were queued for readers.
     var replayedBytes: UInt64 = 0
     var shed: UInt64 = 0
+    /// Times the configuration was read again and taken, and read and refused.
+    var reloads: (taken: UInt64, refused: UInt64) = (0, 0)
     /// Streams ended, by reason and transport: room for 16 reasons.
     private(set) var closes: InlineArray<128, UInt64> = InlineArray(repeating: 0)
     /// The longest turn, its wait left out, in the present half minute and in the one before.
@@ -31,6 +40,18 @@ struct Metrics {
     private(set) var busyMilliseconds: UInt64 = 0
     /// Answers by hundreds of the status: 1xx to 5xx.
     private(set) var responses: InlineArray<6, UInt64> = InlineArray(repeating: 0)
+
+    /// A reader that had fallen behind is brought up to date, without so many events.
+    mutating func caughtUp(_ kind: StateImage.Kind, dropped: UInt64) {
+        switch kind {
+        case .changes:
+            conflations &+= 1
+            conflatedEvents &+= dropped
+        case .rows:
+            resnapshots &+= 1
+            resnapshotEvents &+= dropped
+        }
+    }
 
     mutating func closed(_ reason: EndReason, _ transport: Transport) {
         closes[Self.place(reason, transport)] &+= 1
@@ -123,6 +144,12 @@ extension Engine {
         }
         text.counter("fanout_events_in_total", metrics.eventsIn, "Events published.")
         text.counter("fanout_events_refused_total", metrics.refusedEvents, "Events refused.")
+        text.family(
+            "fanout_schema_misfits_total", "counter",
+            "Events that did not fit their channel's schema, by what it says of such.")
+        for mode in Configuration.SchemaMode.allCases {
+            text.sample("fanout_schema_misfits_total", labels: "mode=\"\(mode.rawValue)\"", hub.misfits[mode])
+        }
         text.counter(
             "fanout_publish_duplicates_total", metrics.duplicates, "Publications that had been published before.")
         text.counter(
@@ -143,8 +170,16 @@ extension Engine {
             }
         }
         text.counter("fanout_gaps_total", metrics.gaps, "$gap records: at the start of a stream, and after a lag.")
+        text.counter("fanout_conflations_total", metrics.conflations, "Laggards that were sent the newest of each key.")
+        text.counter("fanout_conflated_events_total", metrics.conflatedEvents, "Events that they were not sent.")
+        text.counter("fanout_resnapshots_total", metrics.resnapshots, "Laggards that were sent the present state.")
+        text.counter("fanout_resnapshot_events_total", metrics.resnapshotEvents, "Events that they were not sent.")
+        text.counter("fanout_snapshots_total", metrics.snapshots, "Times a reader was sent the present state.")
+        text.counter("fanout_state_images_total", hub.images.made, "States encoded for them, in one form each.")
         text.gauge("fanout_head_seq", hub.head, "Number of the newest event.")
         text.gauge("fanout_channels", UInt64(hub.channels.count), "Channels that exist.")
+        text.gauge("fanout_state_rows", UInt64(hub.states.rowCount), "Keys that channels keep the newest event of.")
+        text.gauge("fanout_state_bytes", UInt64(hub.states.bytes), "Memory of channels' state.")
         text.family("fanout_closed_total", "counter", "Streams ended, by reason and transport.")
         for reason in EndReason.allCases {
             for transport in Transport.subscribers {
@@ -153,6 +188,9 @@ extension Engine {
                     metrics.closed(reason, on: transport))
             }
         }
+        text.family("fanout_reloads_total", "counter", "Times the configuration was read again, by what came of it.")
+        text.sample("fanout_reloads_total", labels: "result=\"ok\"", metrics.reloads.taken)
+        text.sample("fanout_reloads_total", labels: "result=\"refused\"", metrics.reloads.refused)
         text.counter("fanout_http_requests_total", metrics.requests, "HTTP requests answered.")
         text.counter("fanout_http_refused_total", metrics.refusedRequests, "HTTP requests that were not HTTP.")
         text.family("fanout_http_responses_total", "counter", "HTTP answers by class of status.")
@@ -191,8 +229,8 @@ extension Engine {
         text.family("fanout_memory_bytes", "gauge", "Memory of everything that varies, by what it is for.")
         let parts: [(StaticString, Int)] = [
             ("segments", held.segments), ("runs", held.runs), ("input", held.input),
-            ("subscriptions", held.subscriptions), ("channels", held.channels), ("storage", held.storage),
-            ("repetition", held.repetition),
+            ("subscriptions", held.subscriptions), ("channels", held.channels), ("state", held.state),
+            ("storage", held.storage), ("repetition", held.repetition),
         ]
         for (name, bytes) in parts { text.sample("fanout_memory_bytes", labels: "of=\"\(name)\"", UInt64(bytes)) }
         text.gauge("fanout_memory_max_bytes", UInt64(memory.bytesMax), "What all of it may come to (--max-memory).")

@@ -49,7 +49,8 @@ public final class Server {
     /// Throws a `StartError` whose message is one line and whose exit code follows sysexits. Of the whole process it
     /// raises the soft limit of descriptors to the hard one, ignores SIGPIPE, and lets the allocator keep 2 MiB of what
     /// was freed, and blocks of up to 2 MiB in its heap (mallopt(3)).
-    public init(_ configuration: Configuration) throws(StartError) {
+    /// - Parameter source: where the configuration is read again on SIGHUP; nil is nowhere: then SIGHUP does nothing.
+    public init(_ configuration: Configuration, source: ConfigurationSource? = nil) throws(StartError) {
         guard configuration.memoryMax.map(ValueSyntax.memoryRange.contains) ?? true else {
             throw StartError("the memory budget is \(ValueSyntax.memoryAdvice)", exitCode: .configuration)
         }
@@ -64,7 +65,10 @@ public final class Server {
         let loop = try Self.makeLoop(configuration)
         do throws(SystemError) {
             // Before the first socket is made: a signal that comes from here on finds somebody who takes them away.
-            try loop.watchSignals(Self.isHangUpIgnored ? [SIGTERM, SIGINT] : [SIGTERM, SIGINT, SIGHUP])
+            let watchesHangUp = source != nil || !Self.isHangUpIgnored
+            try loop.watchSignals(watchesHangUp ? [SIGTERM, SIGINT, SIGHUP] : [SIGTERM, SIGINT])
+            // A signal that is ignored never reaches whoever watches for it.
+            if watchesHangUp { signal(SIGHUP, SIG_DFL) }
         } catch {
             throw StartError(error.description, exitCode: .io)
         }
@@ -96,6 +100,7 @@ public final class Server {
             throw StartError(error.description, exitCode: .cannotCreate)
         }
         engine.sockets = consume sockets
+        engine.source = source
         try Self.openSockets(engine, configuration)
         do throws(SystemError) {
             if configuration.standardInput != .ignored {
@@ -118,8 +123,8 @@ public final class Server {
         var line = "fanout \(Self.version) ready · http \(addresses.http)"
         if let jsonl = addresses.jsonl { line += " · jsonl \(jsonl)" }
         line += " · events \(addresses.events) · http \(addresses.httpSocket) · ingest \(addresses.ingest)"
-        for channel in engine.configuration.channels {
-            line += " · ingest \(addresses.runtimeDirectory)/ingest/\(channel).socket"
+        for case .unix(let path) in engine.listeners.filter({ $0.kind.isOfOneChannel }).map(\.address) {
+            line += " · ingest \(path)"
         }
         if let folder = addresses.dataDirectory { line += " · data \(folder)" }
         return line + " · \(backendDescription) · pid \(getpid())"
@@ -200,10 +205,15 @@ public final class Server {
             guard let name = ChannelName(text), let channel = engine.hub.channel(name) else {
                 throw StartError("--channel \(text): not a channel's name", exitCode: .configuration)
             }
-            let kind = Listener.Kind.ingest(channel: channel, fixed: true)
-            if !engine.listeners.contains(where: { $0.kind == kind }) {
-                try engine.openIngest(kind, name, patience: socketPatienceMilliseconds)
+            try engine.openIngest(channel, engine.missingSockets(of: name), patience: socketPatienceMilliseconds)
+        }
+        for template in engine.furtherIngest {
+            guard let name = template.name else { continue }
+            guard let channel = engine.hub.channel(name) else {
+                throw StartError("no memory is left for the channel \(name) of \"ingest\"", exitCode: .configuration)
             }
+            let missing = engine.missingSockets(of: name, isDeclared: false)
+            try engine.openIngest(channel, missing, patience: socketPatienceMilliseconds)
         }
     }
 }

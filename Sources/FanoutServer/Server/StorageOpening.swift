@@ -62,6 +62,7 @@ final class OpenedStorage {
         var stored = StoreConfiguration(directory: absolute(directory), newEpoch: epoch)
         stored.beginsNewLog = configuration.beginsNewLog
         stored.keysKept = IdempotencyKeys.countMax
+        stored.stateBytesMax = MemoryFormula.share(of: configuration.memoryMax ?? MemoryLimit.standardBudget())
         let file = stored.fileIdentity
         var used = file.flatMap { UsedNumbers(of: $0, isNew: false) }
         stored.used = used?.known
@@ -79,13 +80,14 @@ final class OpenedStorage {
             let keys = try store.storedKeys(
                 IdempotencyKeys.countMax, since: now - IdempotencyKeys.windowMilliseconds)
             let producers = try store.storedProducers()
+            let state = try store.storedState()
             let thread = try StoreThread(store: store, signal: { wakeup.signal() })
             say(opening, of: stored.directory, to: log)
             return OpenedStorage(
                 thread,
                 StorageStart(
                     queue: thread.queue, opening: opening, directory: stored.directory, keys: keys,
-                    producers: producers, used: used))
+                    producers: producers, state: state, used: used))
         } catch {
             guard configuration.dataIsOptional else { throw StartError(error) }
             log.warning("everything is kept in memory only: cannot \(error)")
@@ -131,7 +133,7 @@ extension StartError {
         let exitCode: ExitCode =
             switch fault.kind {
             case .locked: .cannotCreate
-            case .newer, .foreign: .configuration
+            case .newer, .foreign, .tooMuch: .configuration
             default: .io
             }
         self.init("cannot \(fault)", exitCode: exitCode)

@@ -14,7 +14,8 @@ struct HeldEvents {
         var byteCount = 0
         /// The last event's number: that of the event before it where there is none.
         var last: UInt64
-        /// Its time stamp, if it is stamped.
+        /// What it is stamped with, and its time, if that is: the channel's rules may change meanwhile.
+        var stamp: StampMembers = []
         var time: Int64 = 0
         /// Whether it has to wait for the disk itself, or only for what stands before it.
         var waitsForDisk = false
@@ -23,7 +24,7 @@ struct HeldEvents {
     }
 
     private var entries: [Entry] = []
-    private var records: [EventRecord] = []
+    private var records: [(event: EventRecord, change: StateChange)] = []
     private var bytes: [UInt8] = []
     /// What was taken already from the front of each.
     private var entriesTaken = 0
@@ -43,24 +44,24 @@ struct HeldEvents {
 
     /// What they hold in memory.
     var bytesHeld: Int {
-        bytes.capacity + records.capacity * MemoryLayout<EventRecord>.stride
+        bytes.capacity + records.capacity * MemoryLayout<(EventRecord, StateChange)>.stride
             + entries.capacity * MemoryLayout<Entry>.stride
     }
 
     /// Adds a compacted event to the publication that `finish` will name.
-    mutating func add(_ event: UnsafeBufferPointer<UInt8>, _ record: EventRecord) {
+    mutating func add(_ event: UnsafeBufferPointer<UInt8>, _ record: EventRecord, _ change: StateChange = .none) {
         bytes.append(contentsOf: event)
-        records.append(record)
+        records.append((record, change))
         count += 1
         byteCount += event.count
     }
 
     /// Makes a publication of what was added.
-    mutating func finish(on channel: UInt32, last: UInt64, time: Int64, waitsForDisk: Bool) {
+    mutating func finish(on channel: UInt32, last: UInt64, _ stamp: Stamp, waitsForDisk: Bool) {
         entries.append(
             Entry(
-                channel: channel, count: count, byteCount: byteCount, last: last, time: time,
-                waitsForDisk: waitsForDisk))
+                channel: channel, count: count, byteCount: byteCount, last: last, stamp: stamp.members,
+                time: stamp.timeMilliseconds, waitsForDisk: waitsForDisk))
         count = 0
         byteCount = 0
         self.last = last
@@ -78,13 +79,14 @@ struct HeldEvents {
     }
 
     /// Takes the oldest one, handing over its events in order; there must be one. O(its bytes) on average.
-    mutating func take(_ body: (UnsafeBufferPointer<UInt8>, EventRecord) -> Void) -> Entry {
+    mutating func take(_ body: (UnsafeBufferPointer<UInt8>, EventRecord, StateChange) -> Void) -> Entry {
         let entry = entries[entriesTaken]
         bytes.withUnsafeBufferPointer { bytes in
             var start = bytesTaken
             for record in records[recordsTaken..<(recordsTaken + entry.count)] {
-                body(UnsafeBufferPointer(rebasing: bytes[start..<(start + record.length)]), record)
-                start += record.length
+                let end = start + record.event.length
+                body(UnsafeBufferPointer(rebasing: bytes[start..<end]), record.event, record.change)
+                start = end
             }
         }
         entriesTaken += 1

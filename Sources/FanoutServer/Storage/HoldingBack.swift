@@ -25,12 +25,13 @@ extension Hub {
         for event in staging.events {
             stamp.seq += 1
             let bytes = staging.bytes(of: event)
-            recordLine(event.record, bytes, stamp, channel)
-            held.add(bytes, event.record)
+            let lineBytes = recordLine(event, bytes, stamp, channel)
+            holdState(event.change, of: index, lineBytes: lineBytes - 1, seq: stamp.seq)
+            held.add(bytes, event.record, event.change)
         }
         staging.removeAll()
         let isHeldBack = channel.pointee.rules.isHeldBack
-        held.finish(on: index, last: receipt.last, time: stamp.timeMilliseconds, waitsForDisk: isHeldBack)
+        held.finish(on: index, last: receipt.last, stamp, waitsForDisk: isHeldBack)
         channel.pointee.acceptedSeq = receipt.last
         outgoing.finish(
             Publication(
@@ -40,33 +41,43 @@ extension Hub {
     }
 
     /// Adds an event whose line was just written to what goes to the database.
-    func record(_ record: EventRecord, _ event: UnsafeBufferPointer<UInt8>, _ line: OutboundRun) {
+    func record(
+        _ record: EventRecord, _ event: UnsafeBufferPointer<UInt8>, _ line: OutboundRun, _ change: StateChange
+    ) {
         let start = delivery.log.segments[line.segment].base + Int(line.start)
-        self.record(record, event, line: UnsafeBufferPointer(start: start, count: Int(line.count)))
+        self.record(record, event, line: UnsafeBufferPointer(start: start, count: Int(line.count)), change)
     }
 
     /// The same for a line that is not in the history; it has its newline.
-    func record(_ record: EventRecord, _ event: UnsafeBufferPointer<UInt8>, line: UnsafeBufferPointer<UInt8>) {
+    func record(
+        _ record: EventRecord, _ event: UnsafeBufferPointer<UInt8>, line: UnsafeBufferPointer<UInt8>,
+        _ change: StateChange
+    ) {
+        let change = StoreChange(change)
         let line = line.span.extracting(droppingLast: 1)
         if let kind = record.kind {
-            outgoing.add(line: line, kind: event.span.extracting(kind.range))
+            outgoing.add(line: line, kind: event.span.extracting(kind.range), change: change)
         } else {
-            outgoing.add(line: line, kind: nil)
+            outgoing.add(line: line, kind: nil, change: change)
         }
     }
 
-    /// Records an event as its readers will see it.
+    /// Records an event as its readers will see it; returns how long its line is.
     private func recordLine(
-        _ record: EventRecord, _ event: UnsafeBufferPointer<UInt8>, _ stamp: Stamp,
+        _ event: StagedEvent, _ bytes: UnsafeBufferPointer<UInt8>, _ stamp: Stamp,
         _ channel: UnsafeMutablePointer<Channel>
-    ) {
+    ) -> Int {
         let name = channel.pointee.name.bytes.span
-        let count = EventEncoder.byteCount(.jsonl, stamp: stamp, channel: name, event: event.span)
+        let count = EventEncoder.byteCount(.jsonl, stamp: stamp, channel: name, event: bytes.span)
         withUnsafeTemporaryAllocation(of: UInt8.self, capacity: count) { line in
             guard let start = line.baseAddress else { return }
-            EventEncoder.encode(.jsonl, stamp: stamp, channel: name, event: event.span, into: start)
-            self.record(record, event, line: UnsafeBufferPointer(start: start, count: count))
+            EventEncoder.encode(.jsonl, stamp: stamp, channel: name, event: bytes.span, into: start)
+            let isKept = !isPlanted("heldStateNotStored")
+            record(
+                event.record, bytes, line: UnsafeBufferPointer(start: start, count: count),
+                isKept ? event.change : .none)
         }
+        return count
     }
 
     /// Readers that an event will be handed to, as things stand.
@@ -86,9 +97,9 @@ extension Hub {
     /// Shows the oldest that is held, with the number and the time that it got then. There must be one, and nothing
     /// staged.
     func showHeld() -> HeldEvents.Entry {
-        let entry = held.take { staging.restore($0, $1) }
+        let entry = held.take { staging.restore($0, $1, $2) }
         if let isEnded = entry.ends {
-            channels[entry.channel].isOver = isEnded
+            setOver(isEnded, entry.channel)
         } else {
             shown = entry
             let receipt = showStaged(on: entry.channel)
@@ -115,12 +126,19 @@ extension Hub {
     private func setEnded(_ isEnded: Bool, _ channel: UInt32) {
         guard channels[channel].hasEnded != isEnded else { return }
         channels[channel].hasEnded = isEnded
+        // What was known of a channel that ended is not what is known of the one that begins.
+        if records, !isEnded, keepsState(channel) { outgoing.clearState(channel: channels[channel].text) }
         if records { outgoing.setEnded(isEnded, channel: channels[channel].text) }
         if held.isEmpty {
-            channels[channel].isOver = isEnded
+            setOver(isEnded, channel)
         } else {
             held.setEnded(isEnded, channel)
         }
+    }
+
+    private func setOver(_ isOver: Bool, _ channel: UInt32) {
+        channels[channel].isOver = isOver
+        if !isOver { forgetState(of: channel) }
     }
 }
 

@@ -13,6 +13,8 @@ struct StorageStart {
     /// What tells repetitions of what it holds.
     var keys: [StoredKey] = []
     var producers: [StoredProducer] = []
+    /// The channels' state.
+    var state = StoredState()
     /// What is told how far numbers are used, if there is such a thing.
     var used: UsedNumbers?
 }

@@ -13,6 +13,7 @@ struct OpeningTexts {
     private struct Hello {
         var seq = UInt64.max
         var discriminator: [UInt8] = []
+        var schema: ContentDigest?
         var bytes: [UInt8] = []
     }
 
@@ -43,16 +44,21 @@ struct OpeningTexts {
 
     /// Appends the `$hello` of a stream that begins at `head`, the newest event's place.
     mutating func appendHello(
-        _ format: WireFormat, head: Cursor, heartbeatSeconds: Int, discriminator: [UInt8], to output: inout [UInt8]
+        _ format: WireFormat, head: Cursor, heartbeatSeconds: Int, discriminator: [UInt8], schema: ContentDigest?,
+        to output: inout [UInt8]
     ) {
         let place = Int(format.rawValue)
-        if hellos[place].seq != head.seq || hellos[place].discriminator != discriminator {
+        if hellos[place].seq != head.seq || hellos[place].schema != schema
+            || hellos[place].discriminator != discriminator
+        {
             hellos[place].bytes.removeAll(keepingCapacity: true)
             ControlRecord.hello(
-                epoch: head.epoch, seq: head.seq, server: Engine.serverName, heartbeatSeconds: heartbeatSeconds
+                epoch: head.epoch, seq: head.seq, server: Engine.serverName, heartbeatSeconds: heartbeatSeconds,
+                schema: schema
             )
             .append(to: &hellos[place].bytes, format: format, discriminator: discriminator.span, eventID: head)
             hellos[place].discriminator = discriminator
+            hellos[place].schema = schema
             hellos[place].seq = head.seq
         }
         output.append(contentsOf: hellos[place].bytes)

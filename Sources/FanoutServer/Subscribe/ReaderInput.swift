@@ -41,16 +41,36 @@ extension Engine {
         do throws(SubscriptionFault) {
             guard let subscription = try Subscription.inLine(text) else { return }
             try hub.checkLimits(subscription, at: delivery.connections[slot].listener)
+            guard subscription.start != .snapshot || hub.mayKeepState(subscription.patterns) else {
+                throw SubscriptionFault.noState
+            }
             guard hasMemory(for: subscription, at: delivery.connections[slot].listener) else {
                 return bye(slot, .overload)
             }
             // What it has missed so far belongs to the old subscription, and is said before the new `$hello`.
-            if delivery.connections[slot].flags.contains(.skipping) { endSkipping(slot) }
+            let flags = delivery.connections[slot].flags
+            if !flags.isDisjoint(with: [.skipping, .wasLagging]) { endSkipping(slot, plainly: true) }
+            let makesUp = appendKeptBackHello(slot, subscription)
             hub.detach(slot)
-            startStream(slot, subscription, opening(subscription))
+            startStream(slot, subscription, opening(subscription), afterHead: makesUp)
         } catch {
             log.info("a $subscribe was refused: \(error.code): \(error.message)")
             bye(slot, .policy, why: error.code)
         }
+    }
+
+    /// Who asks in a line knows by the second `$hello` that its own subscription has begun. Where the first one was
+    /// kept back, because the channels' readers get no control records unless they ask, it is said now, into `scratch`.
+    /// - Returns: whether it was.
+    private func appendKeptBackHello(_ slot: UInt32, _ subscription: Subscription) -> Bool {
+        let connection = delivery.connections.records + Int(slot)
+        guard connection.pointee.flags.contains(.controlOff),
+            subscription.control ?? hub.rules.common(to: subscription.patterns).control
+        else { return false }
+        scratch.removeAll(keepingCapacity: true)
+        openingTexts.appendHello(
+            connection.pointee.transport.format, head: hub.headCursor, heartbeatSeconds: configuration.heartbeatSeconds,
+            discriminator: hub.discriminator(of: slot), schema: hub.schema(of: slot), to: &scratch)
+        return true
     }
 }

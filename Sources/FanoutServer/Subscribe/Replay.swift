@@ -18,7 +18,9 @@ extension Engine {
 
     /// A reader may be sent more when its turn comes.
     func awaitReplay(_ slot: UInt32) {
-        guard delivery.connections[slot].flags.isDisjoint(with: [.awaitsReplay, .awaitsStore]) else { return }
+        guard delivery.connections[slot].flags.isDisjoint(with: [.awaitsReplay, .awaitsStore, .awaitsImage]) else {
+            return
+        }
         delivery.connections[slot].flags.insert(.awaitsReplay)
         replays.append(slot)
     }
@@ -33,24 +35,34 @@ extension Engine {
 
     /// Gives readers their next pages, first come first served, each once, as far as the turn's share goes.
     func continueReplays() {
-        if !replays.isEmpty { giveTurns() }
+        var bytes = 0
+        if hub.images.hasWork { bytes = continueImages() }
+        if !replays.isEmpty { giveTurns(bytesTaken: bytes) }
+        if !hub.images.images.isEmpty { hub.images.trim(keepsSome: true, &delivery.log.segments) }
         if hub.records, !storedReplay.waiting.isEmpty { askForWaiting() }
     }
 
-    private func giveTurns() {
+    /// - Parameter bytesTaken: what of the turn's share is gone.
+    private func giveTurns(bytesTaken: Int) {
         var bytes = 0
+        let bytesMax = max(1, shares.replayBytes - bytesTaken)
         var looked = 0
         var taken = 0
         let waiting = replays.count
-        while taken < waiting, bytes < shares.replayBytes, looked < shares.replayLooked {
+        while taken < waiting, bytes < bytesMax, looked < shares.replayLooked {
             let slot = replays[taken]
             taken += 1
             let connection = delivery.connections.records + Int(slot)
             connection.pointee.flags.remove(.awaitsReplay)
             // Who has been told something meanwhile comes again when that has gone out.
             guard connection.pointee.isLive, connection.pointee.flags.contains(.replaying),
-                connection.pointee.ring.isEmpty
+                !connection.pointee.flags.contains(.awaitsImage), connection.pointee.ring.isEmpty
             else { continue }
+            if connection.pointee.flags.contains(.inImage) {
+                bytes += continueImage(slot)
+                looked += 1
+                continue
+            }
             let step = continueReplay(slot)
             bytes += step.bytes
             looked += step.looked
@@ -65,7 +77,7 @@ extension Engine {
         let connection = delivery.connections.records + Int(slot)
         let last = connection.pointee.replaySeq
         let mayBeGone = hub.records ? last < hub.removed.newest : last + 1 < hub.oldestHeld
-        if mayBeGone, !skipPruned(slot) { return (0, 0) }
+        if mayBeGone, isCaughtUpInstead(slot) || !skipPruned(slot) { return (0, 0) }
         if hub.records, !skipLost(slot) { return (0, 0) }
         let place = connection.pointee.replaySeq
         // Everything up to here is sent or said to be missing.
@@ -94,7 +106,8 @@ extension Engine {
         return (Int(step.run?.count ?? 0), step.looked + 1)
     }
 
-    private func joinLive(_ slot: UInt32) {
+    /// Makes a reader that has all there was a member.
+    func joinLive(_ slot: UInt32) {
         let patterns = hub.subscriptions[delivery.connections[slot].group].patterns
         hub.join(slot)
         if hub.hasEnded(patterns) { bye(slot, .ended) }
@@ -155,13 +168,17 @@ extension Engine {
 
     /// Judges a reader with history in its ring. How much waits for it was decided here, so that only time in which its
     /// socket took nothing is held against it; once it is a member also what live events have added. Who wants to skip
-    /// what it cannot take is left alone while it replays: it holds one page. True if it has to be judged again in the
-    /// next turn.
+    /// what it cannot take is left alone while it replays, since it holds one page; but not while it is sent a state,
+    /// all of which it holds. True if it has to be judged again in the next turn.
     func judgeReplaying(_ slot: UInt32) -> Bool {
         let connection = delivery.connections.records + Int(slot)
         let limits = hub.subscriptions[connection.pointee.group].limits
         let isReplaying = connection.pointee.flags.contains(.replaying)
-        if isReplaying, hub.subscriptions[connection.pointee.group].onLag == .gap { return false }
+        if isReplaying, !connection.pointee.flags.contains(.inImage),
+            hub.subscriptions[connection.pointee.group].onLag != .close
+        {
+            return false
+        }
         let waited = pause.waited(since: connection.pointee.waitingSince, now: loop.now)
         let isUntried =
             connection.pointee.flags.intersection([.sending, .queued]) == .queued

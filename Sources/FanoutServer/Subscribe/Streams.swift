@@ -26,6 +26,8 @@ extension Engine {
         /// Where it goes on: behind this number, with what is held. nil: with the next event.
         var replayAfter: UInt64?
         var missing: Missing?
+        /// Whether it is sent the present state first.
+        var wantsState = false
     }
 
     /// Starts a stream on a connection whose transport is set, behind what is queued for it already and, `afterHead`,
@@ -49,13 +51,23 @@ extension Engine {
             connection.pointee.flags.remove(.failsOnGap)
         }
         let isRefused = opening.missing != nil && subscription.failsOnGap
-        hub.attach(slot, subscription, replayingAfter: isRefused ? nil : opening.replayAfter)
+        let place = opening.wantsState ? hub.head : opening.replayAfter
+        hub.attach(slot, subscription, replayingAfter: isRefused ? nil : place)
+        if opening.wantsState {
+            // It has nothing yet.
+            connection.pointee.queuedSeq = 0
+            connection.pointee.sentSeq = 0
+        }
         updateKernelPatience(slot)
         if !afterHead { scratch.removeAll(keepingCapacity: true) }
         if !connection.pointee.flags.contains(.controlOff) {
             appendOpening(slot, opening, saysGap: !subscription.failsOnGap)
         }
         sayScratch(slot)
+        if opening.wantsState {
+            awaitState(slot)
+            return scheduleKeepAlive(slot)
+        }
         if isRefused { return bye(slot, .cursorGone, last: opening.asked) }
         if opening.missing != nil { metrics.gaps &+= 1 }
         if opening.replayAfter == nil, hub.hasEnded(subscription.patterns) { return bye(slot, .ended) }
@@ -66,15 +78,17 @@ extension Engine {
     private func appendOpening(_ slot: UInt32, _ opening: Opening, saysGap: Bool) {
         let format = delivery.connections[slot].transport.format
         let discriminator = hub.discriminator(of: slot)
-        guard opening.missing != nil || opening.replayAfter != nil else {
+        let schema = hub.schema(of: slot)
+        guard opening.missing != nil || opening.replayAfter != nil || opening.wantsState else {
             return openingTexts.appendHello(
                 format, head: hub.headCursor, heartbeatSeconds: configuration.heartbeatSeconds,
-                discriminator: discriminator, to: &scratch)
+                discriminator: discriminator, schema: schema, to: &scratch)
         }
         // A reader that is cut before it has more than `$hello` comes back to where it was, and everything is said
         // again. One whose place means nothing here keeps it.
         ControlRecord.hello(
-            epoch: hub.epoch, seq: hub.head, server: Self.serverName, heartbeatSeconds: configuration.heartbeatSeconds
+            epoch: hub.epoch, seq: hub.head, server: Self.serverName,
+            heartbeatSeconds: configuration.heartbeatSeconds, schema: schema
         ).append(to: &scratch, format: format, discriminator: discriminator.span, eventID: opening.asked)
         guard let missing = opening.missing, saysGap else { return }
         ControlRecord.gap(
@@ -104,6 +118,10 @@ extension Engine {
         var had: UInt64?
         switch subscription.start ?? (hub.rules.allStartNow ? .now : hub.rules.common(to: patterns).start) {
         case .now: return opening
+        case .snapshot:
+            // Where nothing keeps state it is the present; of what has ended with no state there is nothing to say.
+            opening.wantsState = hub.mayKeepState(patterns) && !(hub.hasEnded(patterns) && !hub.hasRows(patterns))
+            return opening
         case .unknown: opening.missing = Missing(why: .unknownEpoch)
         case .start:
             opening.asked = Cursor(epoch: hub.epoch, seq: 0)

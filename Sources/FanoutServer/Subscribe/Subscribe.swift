@@ -1,14 +1,17 @@
-/// `GET /v1/events`: the head of the answer decides the transport, then the stream begins.
+/// `GET /v1/events`, or of a route: the head of the answer decides the transport, then the stream begins.
 
 import Wire
 
 extension Engine {
     /// Turns a request into a stream, or answers why not.
-    func subscribe(_ slot: UInt32, _ request: borrowing Request, _ fields: [HTTPResponse.Field]) {
+    /// - Parameter channel: the one that the path names, where it does.
+    func subscribe(
+        _ slot: UInt32, _ request: borrowing Request, on channel: ChannelName?, _ fields: [HTTPResponse.Field]
+    ) {
         let head = request.head
         let subscription: Subscription
         do throws(PublishFault) {
-            subscription = try self.subscription(slot, request)
+            subscription = try self.subscription(slot, request, on: channel)
         } catch {
             var body: [UInt8] = []
             error.append(to: &body)
@@ -27,7 +30,7 @@ extension Engine {
                 return shed(slot, request, .overload, fields)
             }
             // 204 is what makes a browser's EventSource stop coming back. Who has missed something is told that first.
-            if transport == .sse, opening.replayAfter == nil, opening.missing == nil,
+            if transport == .sse, opening.replayAfter == nil, opening.missing == nil, !opening.wantsState,
                 hub.hasEnded(subscription.patterns)
             {
                 return respondNoContent(slot, keepAlive: head.keepAlive, fields: fields)
@@ -53,13 +56,19 @@ extension Engine {
     }
 
     /// What the query and the `Last-Event-ID` header ask for.
-    private func subscription(_ slot: UInt32, _ request: borrowing Request) throws(PublishFault) -> Subscription {
+    private func subscription(
+        _ slot: UInt32, _ request: borrowing Request, on channel: ChannelName?
+    ) throws(PublishFault) -> Subscription {
         var subscription = Subscription()
         let pairs: [(name: [UInt8], value: [UInt8])]
         do throws(HTTPFault) {
             pairs = try QueryString.decodedPairs(request.headBytes, request.head.query)
         } catch {
             throw PublishFault(error)
+        }
+        if let channel {
+            guard !pairs.contains(where: { $0.name.span.equals("channel") }) else { throw .routeChannel }
+            subscription.patterns = [ChannelPattern(channel)]
         }
         do throws(SubscriptionFault) {
             for pair in pairs { try subscription.set(pair.name, pair.value) }
@@ -69,6 +78,9 @@ extension Engine {
         }
         if let lastEventID = request.text(request.head.lastEventID), !lastEventID.isEmpty {
             subscription.setLastEventID(lastEventID)
+        }
+        guard subscription.start != .snapshot || hub.mayKeepState(subscription.patterns) else {
+            throw PublishFault(400, SubscriptionFault.noState.code.description, SubscriptionFault.noState.message)
         }
         return subscription
     }

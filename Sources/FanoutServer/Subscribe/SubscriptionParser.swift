@@ -24,13 +24,14 @@ struct SubscriptionFault: Error, Equatable {
     }
     static var badCursor: SubscriptionFault {
         SubscriptionFault(
-            code: "bad_cursor", message: "from is now, start or a cursor: 16 hex digits, a hyphen and a number")
+            code: "bad_cursor",
+            message: "from is now, start, snapshot or a cursor: 16 hex digits, a hyphen and a number")
     }
     static var noState: SubscriptionFault {
         SubscriptionFault(code: "no_state", message: "no channel here keeps state: from=snapshot has nothing to send")
     }
     static var badLag: SubscriptionFault {
-        SubscriptionFault(code: "bad_on_lag", message: "on_lag is close or gap")
+        SubscriptionFault(code: "bad_on_lag", message: "on_lag is close, gap, conflate or resnapshot")
     }
     static var badLagNumber: SubscriptionFault {
         SubscriptionFault(
@@ -105,7 +106,7 @@ extension Subscription {
         switch text {
         case "now": start = .now
         case "start": start = .start
-        case "snapshot": throw .noState
+        case "snapshot": start = .snapshot
         default:
             guard let cursor = Cursor(text) else { throw .badCursor }
             start = .after(cursor)

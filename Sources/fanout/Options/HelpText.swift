@@ -32,7 +32,7 @@ extension CommandTable {
         let text =
             "Every flag can be set by a variable: FANOUT_ and its name in capitals with underscores, such as "
             + "\(sample.variable) for --\(sample.name). A flag wins over its variable"
-            + (flags.count > 1 && flags.contains { $0.name == "config" }
+            + (name != "check" && flags.count > 1 && flags.contains { $0.name == "config" }
                 ? ", a variable over the configuration file." : ".")
         return Wrapping.wrap(text, indent: 2, first: 2)
     }

@@ -57,7 +57,7 @@ final class HubModel {
         let index = try #require(hub.channel(name))
         if !channelNames.contains(channel) { channelNames.append(channel) }
         let bytes = Array(event.utf8)
-        try hub.stage(bytes.span, rules: hub.channels[index].rules.event)
+        try hub.stage(bytes.span, rules: hub.channels[index].rules)
         let receipt = hub.publishStaged(on: index)
         for slot in readers.keys where Self.wants(readers[slot]!, channel, kind) {
             readers[slot]!.expected.append(receipt.last)

@@ -79,6 +79,7 @@ final class SimulatedServer {
             let isQuiet =
                 isStoreQuiet && kernel.isQuiet && engine.delivery.queue.count == 0
                 && (engine.deferred.isEmpty || engine.rest.isResting) && engine.replays.isEmpty
+                && !engine.hub.images.hasWorkNow
             quietTurns = isQuiet ? quietTurns + 1 : 0
             if quietTurns == 3 { return }
         }
@@ -106,7 +107,8 @@ final class SimulatedServer {
         let name = try #require(ChannelName(channel))
         let index = try #require(engine.hub.channel(name))
         let bytes = Array(event.utf8)
-        try engine.hub.stage(bytes.span, rules: engine.hub.channels[index].rules.event)
+        defer { engine.hub.discardStaged() }
+        try engine.hub.stage(bytes.span, rules: engine.hub.channels[index].rules)
         return try engine.publishStaged(to: .channel(index), level: nil).last
     }
 

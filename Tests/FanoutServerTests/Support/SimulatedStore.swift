@@ -49,12 +49,13 @@ final class SimulatedStore {
         let since = kernel.wallClockMilliseconds() - IdempotencyKeys.windowMilliseconds
         let keys = try store.storedKeys(IdempotencyKeys.countMax, since: since)
         let producers = try store.storedProducers()
+        let state = try store.storedState()
         let queue = try StoreQueue(signal: { wakeup.signal() })
         worker = StoreWorker(
             store: store, queue: queue,
             clock: { StoreTime(monotonicNs: kernel.now * 1_000_000, wallMs: kernel.wallClockMilliseconds()) })
         wait = .none
-        return StorageStart(queue: queue, opening: opening, keys: keys, producers: producers)
+        return StorageStart(queue: queue, opening: opening, keys: keys, producers: producers, state: state)
     }
 
     /// Lets the worker turn until it wants to wait. False if there was nothing to do.
@@ -74,6 +75,15 @@ final class SimulatedStore {
     }
 
     func stopFailing() { test_disk_fail(disk, 0, 0, 0, 0) }
+
+    /// The stored state, past the engine, as `seq line`. The engine's worker must have ended, or the file is not free.
+    func state() throws -> [String] {
+        worker = nil
+        var configuration = StoreConfiguration(directory: "disk", newEpoch: Epoch(rawValue: 0xfe))
+        configuration.vfs = vfs
+        let state = try EventStore.open(configuration, nowMs: 0).storedState()
+        return state.rows.map { "\($0.seq) \(String(decoding: state.bytes[$0.line], as: UTF8.self))" }
+    }
 
     /// Reads the whole of what is stored, past the engine: each line with its number. The engine's worker must have
     /// ended, or the file is not free.

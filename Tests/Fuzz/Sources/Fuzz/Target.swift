@@ -15,6 +15,7 @@ struct Target: Sendable {
         Target(name: "lines-json", judge: LineTarget.judge),
         Target(name: "encoders", judge: EncoderTarget.judge),
         Target(name: "names", judge: NameTarget.judge),
+        Target(name: "schemas", judge: SchemaTarget.judge),
         Target(name: "canary", judge: CanaryTarget.judge),
     ]
 
