@@ -54,6 +54,19 @@ package final class ChildServer {
         folder = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
+    /// Writes a file into the folder; its path.
+    package func write(_ text: String, as name: String) throws(LoadFailure) -> String {
+        let path = folder + "/" + name
+        let descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { throw LoadFailure(.system, "cannot write \(path): \(errorText(errno))") }
+        defer { close(descriptor) }
+        let bytes = Array(text.utf8)
+        guard Glibc.write(descriptor, bytes, bytes.count) == bytes.count else {
+            throw LoadFailure(.system, "cannot write \(path): \(errorText(errno))")
+        }
+        return path
+    }
+
     /// Starts `command`, whose first word is looked for in PATH. `hasInput` gives it a pipe as its standard input. It
     /// has a process group of its own, so that Ctrl-C is for the measurement, which then ends it; and the kernel ends
     /// it where the measurement is killed.

@@ -5,9 +5,10 @@ import ClientSockets
 import Glibc
 
 extension LoadRun {
-    /// Begins with what readers are to be behind by: asks the server where it stands, and lets publishers in.
+    /// Begins with what readers are to be behind by: asks the server where it stands, and lets publishers in. The
+    /// state, whose rows are all of these events, has no place that would have to be asked for.
     func beginFilling() throws(LoadFailure) {
-        prepareOpenings(from: try askPlace())
+        prepareOpenings(from: plan.wantsSnapshot ? "snapshot" : try askPlace())
         stage = .filling
         progressAt = nanoseconds()
         for number in 0..<publisherCount { publishers.append(try Publisher(number, self)) }
@@ -22,6 +23,12 @@ extension LoadRun {
         }
         guard published == total, publishers.allSatisfy({ $0.hasAllTaken(self) }) else { return }
         publishers = []
+        stage = .leading
+        deadline = now + UInt64(plan.leadSeconds) * 1_000_000_000
+    }
+
+    /// All of it is there, and readers may come.
+    func endLeading() {
         // From here on it counts: what the server holds of these events is not the readers' doing.
         measures.start = ProcessUsage(of: plan.serverPIDs)
         measures.connectingSince = nanoseconds()

@@ -41,6 +41,10 @@ package struct LoadPlan: Sendable {
     package var warm = 40
     /// Events for each reader before it connects: it comes back to the place before them.
     package var behind = 0
+    /// Seconds between those and the first reader.
+    package var leadSeconds = 0
+    /// Readers ask for the state instead: every event that was published before them is a row of it.
+    package var wantsSnapshot = false
     /// Size of an event in bytes as published.
     package var bytes = 200
     /// Closed loop: so many at once, when every reader has the last ones.
@@ -111,6 +115,8 @@ package struct LoadPlan: Sendable {
         try require(readers.count <= Self.addressesMax, "readers go to at most \(Self.addressesMax) addresses")
         try require(stalledShare + crawlingShare <= 1, "the shares of stalled and crawling readers exceed the whole")
         try require(!isStorm || readerCount > 0, "a storm needs readers")
+        try require(behind > 0 || !wantsSnapshot, "--snapshot needs --behind: so many rows the state has")
+        try require(behind > 0 || leadSeconds == 0, "--lead needs --behind")
         guard behind > 0 else { return }
         try require(
             publishing?.destination != nil && readerCount > 0,

@@ -15,6 +15,7 @@ package struct LoadResult: Sendable {
     package var crawling = 0
     package var churn = 0
     package var behind = 0
+    package var wasSnapshot = false
 
     /// Events received in the measured time, by all readers together.
     package var deliveries = 0

@@ -10,7 +10,7 @@ import Wire
 package final class LoadRun {
     /// Where a run is.
     enum Stage {
-        case filling, connecting, catchingUp, holding, joining, running, settling, leaving, over
+        case filling, leading, connecting, catchingUp, holding, joining, running, settling, leaving, over
     }
 
     static let bufferBytes = 2 * frameBytesMax
@@ -195,7 +195,7 @@ package final class LoadRun {
         switch stage {
         case .connecting where nextToConnect < readerCount && readersSettling < settlingMax: until = now + 1_000_000
         case .running where plan.rate > 0 && published < publishedTotal: until = min(until, dueTime(of: published))
-        case .holding, .settling, .leaving: until = min(until, max(deadline, now + 1_000_000))
+        case .leading, .holding, .settling, .leaving: until = min(until, max(deadline, now + 1_000_000))
         default: break
         }
         return until
@@ -206,6 +206,9 @@ package final class LoadRun {
         if let refusal { throw refusal }
         switch stage {
         case .filling: try fill(now)
+        case .leading:
+            if now >= deadline { endLeading() }
+            return
         case .connecting:
             try connectSome()
             sampleComingBack()

@@ -13,7 +13,7 @@ extension LoadResult {
         if let connectsPerSecond, let connectSeconds {
             rows.append(("connected in", "\(short(connectSeconds)) s, \(grouped(connectsPerSecond)) a second"))
         }
-        if let behindSeconds { rows.append(("came back", behindText(behindSeconds))) }
+        if let behindSeconds { rows.append((wasSnapshot ? "snapshot" : "came back", behindText(behindSeconds))) }
         add("server CPU to connect", cpuPerConnect, " µs a reader")
         if let idleCPUPercent { rows.append(("server CPU idle", "\(short(idleCPUPercent)) % of a core")) }
         if let seconds {
@@ -59,7 +59,8 @@ extension LoadResult {
     }
 
     private func behindText(_ seconds: Double) -> String {
-        var text = "\(grouped(Double(behind))) events behind, all at the head after \(short(seconds)) s"
+        var text = "\(grouped(Double(behind))) \(wasSnapshot ? "rows" : "events behind"), "
+        text += "all at the head after \(short(seconds)) s"
         if let cpuPerReplayed { text += "; server CPU \(short(cpuPerReplayed)) µs a delivery" }
         if let residentGrowthBehind { text += ", memory +\(mebibytes(residentGrowthBehind))" }
         return text

@@ -20,6 +20,7 @@ extension LoadRun {
         result.crawling = (0..<readerCount).count { readers[$0].role == .crawling }
         result.churn = plan.churnPerSecond
         result.behind = plan.behind
+        result.wasSnapshot = plan.wantsSnapshot
         result.faults = faults
         result.gaps = gaps
         result.ends = ends
@@ -118,6 +119,7 @@ extension LoadRun {
         let at = (now - measures.connectingSince) / 1_000_000_000
         switch stage {
         case .filling: writeError("\(at) s: \(published) events before the readers come")
+        case .leading: writeError("\(at) s: \(published) events are there")
         case .connecting: writeError("\(at) s: \(readersStanding) of \(readerCount) readers are connected")
         case .catchingUp: writeError("\(at) s: \(outstanding) deliveries until all readers are at the head")
         case .holding: writeError("\(at) s: \(readersLive) readers, idle")

@@ -33,6 +33,7 @@ extension LoadResult {
         object.add("crawling", crawling)
         object.add("churn", churn)
         object.add("behind", behind)
+        if wasSnapshot { object.add("snapshot", 1) }
         object.add("deliveries", deliveries)
         object.add("faults", faults)
         object.add("gaps", gaps)

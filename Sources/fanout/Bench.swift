@@ -46,6 +46,7 @@ package enum Bench {
         if words.isEmpty {
             words = ["/proc/self/exe", "serve", "--listen", "127.0.0.1:0", "--jsonl", "127.0.0.1:0"]
             words += ["--runtime-dir", child.folder + "/run"] + (options.publishesToInput ? ["--stdin"] : [])
+            if options.plan.wantsSnapshot { words += ["--config", try child.write(stateRules, as: "fanout.json")] }
         }
         try child.start(words, hasInput: options.publishesToInput)
         var ready: ReadyLine?
@@ -63,6 +64,9 @@ package enum Bench {
             throw LoadFailure(error.kind, error.text + child.lastWords)
         }
     }
+
+    /// Each event of a run is a row: its number is its key.
+    private static let stateRules = #"{"channels":{"**":{"state":{"upsert":{"bench":{"key":"/n"}}}}}}"#
 
     private static func isInterrupted() -> Bool { interrupted.load(ordering: .relaxed) }
 

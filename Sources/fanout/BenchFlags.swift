@@ -136,6 +136,16 @@ extension Bench {
         ) { options, text throws(FlagValueFault) in
             options.plan.behind = try FlagValue.integer(text, 0...10_000_000)
         },
+        .value("lead", "SECONDS", in: "Load", default: "0", "Between the events of --behind and the first reader.") {
+            options, text throws(FlagValueFault) in
+            options.plan.leadSeconds = try FlagValue.integer(text, 0...3_600)
+        },
+        .toggle(
+            "snapshot", in: "Load",
+            "The events of --behind are rows of the channel's state, and readers ask for that (from=snapshot). A "
+                + "server that is started keeps one row for each event; another needs the rules "
+                + "{\"upsert\":{\"bench\":{\"key\":\"/n\"}}}."
+        ) { $0.plan.wantsSnapshot = $1 },
         .value("bytes", "N", in: "Load", default: "200", "Size of an event as it is published.") {
             options, text throws(FlagValueFault) in
             options.plan.bytes = try FlagValue.integer(text, 64...262_144)

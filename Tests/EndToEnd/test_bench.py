@@ -175,6 +175,15 @@ def test_readers_that_come_back_get_what_was_published_before_them(server, load)
     assert result["latency_us"]["max"] > 0 and result["deliveries"] == 30 * 60 // (5 if "channels" in load else 1)
 
 
+@pytest.mark.parametrize("transport", ["mixed", "jsonl"])
+def test_readers_that_ask_for_the_state_get_every_row_of_it(transport):
+    code, result, said = bench(
+        *("--snapshot", "--behind", 5_000, "--readers", 60, "--transport", transport, "--events", 30, "--warm", 6)
+    )
+    assert (code, said, result["faults"], result["behind"], result["snapshot"]) == (0, "", 0, 5_000, 1)
+    assert result["behind_seconds"] > 0 and result["deliveries"] == 30 * 60
+
+
 def test_who_does_not_get_what_was_published_before_it_is_a_fault(start_server):
     server = start_server("--history", "0")
     code, result, said = bench(server.url, "--behind", 100, "--readers", 5, "--events", 5, "--patience", 1)

@@ -69,6 +69,8 @@ struct PlanTests {
         try refused {
             $0.behind = 1; $0.readers[0].route.dialect = .redis
         }
+        try refused { $0.wantsSnapshot = true }
+        try refused { $0.leadSeconds = 1 }
         try refused { $0.readers = Array(repeating: $0.readers[0], count: 300) }
         try refused {
             $0.channels = Array(repeating: "a", count: 1_000_000); $0.bytes = 1_000
