@@ -47,6 +47,12 @@ let package = Package(
             name: "echo-server", dependencies: ["Reactor", "Wire"], path: "examples/echo", exclude: ["README.md"]),
         .executableTarget(name: "embed-example", dependencies: ["FanoutServer"], path: "examples/embed"),
         // Programs of somebody else's, as far as the library is concerned: only what is public.
+        .executableTarget(
+            name: "shield-event", dependencies: ["FanoutClient"], path: "examples/terok-hub/ShieldEvent",
+            packageAccess: false),
+        .executableTarget(
+            name: "session-list", dependencies: ["FanoutClient"], path: "examples/shpool-events/SessionList",
+            packageAccess: false),
         .executableTarget(name: "fanout-readers", dependencies: ["ClientSockets", "CLinux"], path: "bench/Readers"),
         .executableTarget(
             name: "thread-per-subscriber", dependencies: ["Wire"], path: "bench/ThreadPerSubscriber"),
