@@ -165,7 +165,7 @@ final class LastingReader {
             case (200, .lines): reader = StreamReader(.jsonl)
             case (200, .sse): reader = StreamReader(.sse)
             case (101, .webSocket): reader = StreamReader(.webSocket)
-            case (503, _) where world.isEnding, (408, _): return
+            case (503, _) where world.isEnding || life < world.lives, (408, _): return
             default: throw Malformed("status \(response.status): \(response.body.excerpt)")
             }
             bytes = responses?.takeRest() ?? []
