@@ -95,6 +95,12 @@ struct RuleBook {
     /// Whether no channel's readers begin elsewhere than at the present if they do not say.
     private(set) var allStartNow = true
 
+    /// Whether readers of these channels get control records if they do not say. Where nothing is configured no rules
+    /// are copied to say so: every reader that comes asks.
+    func hasControl(for patterns: [ChannelPattern]) -> Bool {
+        entries.isEmpty ? standard.control : common(to: patterns).control
+    }
+
     /// Whether some channel's events are held back until the disk has them.
     var holdsBack: Bool { entries.contains { $0.rules.isHeldBack } }
 

@@ -32,14 +32,23 @@ struct StateImages: ~Copyable {
     /// The place of an image in the list. O(images).
     func index(of serial: UInt32) -> Int? { images.firstIndex { $0.serial == serial } }
 
+    /// Whether there is none.
+    var isEmpty: Bool { images.isEmpty }
+
     /// Whether some image is to be built.
-    var hasWork: Bool { !images.isEmpty && (builder != nil || images.contains { $0.stage == .waiting }) }
+    @inline(__always)
+    var hasWork: Bool { !images.isEmpty && isAnyUnbuilt }
+
+    // Out of line: every turn asks, and nearly always there is no image.
+    @inline(never)
+    private var isAnyUnbuilt: Bool { builder != nil || images.contains { $0.stage == .waiting } }
 
     /// An image waits for readers of others to give memory back.
     var waitsForMemory = false
 
     /// Whether there is something to be done that waits for nothing.
-    var hasWorkNow: Bool { !waitsForMemory && hasWork }
+    @inline(__always)
+    var hasWorkNow: Bool { hasWork && !waitsForMemory }
 
     /// Adds an image that waits to be built; its place in the list.
     mutating func add(

@@ -35,10 +35,13 @@ extension Engine {
 
     /// Gives readers their next pages, first come first served, each once, as far as the turn's share goes.
     func continueReplays() {
-        var bytes = 0
-        if hub.images.hasWork { bytes = continueImages() }
-        if !replays.isEmpty { giveTurns(bytesTaken: bytes) }
-        if !hub.images.images.isEmpty { hub.images.trim(keepsSome: true, &delivery.log.segments) }
+        if hub.images.isEmpty {
+            if !replays.isEmpty { giveTurns(bytesTaken: 0) }
+        } else {
+            let bytes = hub.images.hasWork ? continueImages() : 0
+            if !replays.isEmpty { giveTurns(bytesTaken: bytes) }
+            hub.images.trim(keepsSome: true, &delivery.log.segments)
+        }
         if hub.records, !storedReplay.waiting.isEmpty { askForWaiting() }
     }
 

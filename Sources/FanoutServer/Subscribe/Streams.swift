@@ -38,9 +38,8 @@ extension Engine {
     /// - Parameter opening: what `opening` says of the subscription.
     func startStream(_ slot: UInt32, _ subscription: Subscription, _ opening: Opening, afterHead: Bool = false) {
         let connection = delivery.connections.records + Int(slot)
-        let common = hub.rules.common(to: subscription.patterns)
         connection.pointee.phase = .subscriber
-        if subscription.control ?? common.control {
+        if subscription.control ?? hub.rules.hasControl(for: subscription.patterns) {
             connection.pointee.flags.remove(.controlOff)
         } else {
             connection.pointee.flags.insert(.controlOff)
