@@ -207,7 +207,7 @@ def test_after_a_stop_the_log_is_in_the_database_file(life, server):
     assert not (life.data / LOG).exists() or (life.data / LOG).stat().st_size == 0
     [[line]] = rows(life.data / FILE, "SELECT line FROM event")
     assert bytes(line).rstrip(b"\n") == b'{"seq":1,"channel":"events","n":1}'
-    assert rows(life.data / FILE, "PRAGMA user_version") == [(1,)]
+    assert rows(life.data / FILE, "PRAGMA user_version") == [(2,)]
 
 
 def test_a_second_server_on_the_folder_is_refused_and_the_first_goes_on(life, server):
