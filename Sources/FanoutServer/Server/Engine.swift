@@ -55,9 +55,9 @@ final class Engine {
         /// takes long in these units, before everyone is flushed again.
         var turnInputBytes = 256 * 1024
         var turnWork: UInt64 = 262_144
-        /// Bytes of the history that are given out in one turn, and events looked at for that: about a millisecond, so
-        /// that whoever reads live waits no longer.
-        var replayBytes = 1 << 20
+        /// Bytes of the history that are given out in one turn, and events looked at for that: a tenth of a
+        /// millisecond, so that whoever reads live waits no longer. More is not faster (bench/NOTES.md).
+        var replayBytes = 128 << 10
         var replayLooked = 8192
         /// Events that one page of `/v1/history` looks at, and patterns that it tries: a few milliseconds at most.
         /// Where few of many events match, it holds fewer than it might, and says where to go on.
